@@ -1,0 +1,22 @@
+# The notifier: tells people and systems what happened.
+# Build from the repository's root: docker build -f deploy/docker/notifier.Dockerfile -t kirby-notifier .
+FROM python:3.13-slim-trixie AS build
+RUN pip install --no-cache-dir uv==0.13.9
+WORKDIR /src
+COPY requirements.lock ./
+COPY libs ./libs
+COPY services/notifier ./services/notifier
+# The lock pins every dependency with its hash; only the packages of this service are built here.
+RUN uv venv /opt/kirby \
+ && uv pip install --python /opt/kirby/bin/python --no-cache --constraints requirements.lock --build-constraints requirements.lock \
+    ./libs/kirby_common ./libs/kirby ./services/notifier
+
+FROM python:3.13-slim-trixie
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/kirby kirby
+COPY --from=build /opt/kirby /opt/kirby
+ENV PATH=/opt/kirby/bin:$PATH PYTHONUNBUFFERED=1
+USER kirby
+WORKDIR /var/lib/kirby
+EXPOSE 8083
+ENTRYPOINT ["kirby"]
+CMD ["notifier", "--host", "0.0.0.0"]

@@ -1,0 +1,1 @@
+"""Commands on the script database: jobs, environments, schedules and what belongs to them."""

@@ -1,0 +1,1 @@
+"""`kirby dev`: the whole suite on one bare machine, every part real, in one folder."""

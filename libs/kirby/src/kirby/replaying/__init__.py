@@ -1,0 +1,1 @@
+"""Copying stored messages elsewhere: to another environment, or into a folder."""

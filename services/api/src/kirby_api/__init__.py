@@ -1,0 +1,1 @@
+"""The Kirby api: REST, web UI, worker endpoint and recorder."""

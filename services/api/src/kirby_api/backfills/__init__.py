@@ -1,0 +1,1 @@
+"""Backfills as REST shows them: planning one, reading them, and the forms."""

@@ -1,0 +1,1 @@
+"""The demo: two import documents, and the example packages that they name."""

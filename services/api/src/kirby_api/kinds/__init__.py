@@ -1,0 +1,1 @@
+"""The configured things: one class per kind says how it is found, shown, made, changed and removed."""

@@ -1,0 +1,1 @@
+"""Lineage: what processes have told is projected into tables, and answers where a message comes from and goes to."""

@@ -1,0 +1,97 @@
+"""Finding messages by their headers, where the sums of the processes say to look."""
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from kirby import lineage
+from kirby_common.ports import Record
+
+from kirby_api.logs.ports import Bounds
+from kirby_api.messages.ports import Messages
+
+SLACK_MS = 5000
+"""How much later than it was sent a message may lie behind others of the topic: a repeated delivery, another clock."""
+MOST_LOOKED_AT = 200_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The messages of a topic that one process has made from one message, or in one trace.
+
+    `count` messages were sent by the process from that input, all between `since_ms` and `until_ms`: with the last of
+    them the search ends. `source`: the first 12 bytes of their last hop; `hop` all of it, or `trace` their trace.
+    """
+
+    topic: str
+    source: bytes
+    hop: bytes | None
+    trace: bytes | None
+    first: int
+    beyond: int
+    count: int
+    since_ms: int
+    until_ms: int
+
+    def covers(self, header: bytes) -> bool:
+        """Whether the process made it from one of the span's messages."""
+        if header[-20:-8] != self.source:
+            return False
+        offset = int.from_bytes(header[-8:], "big", signed=True)
+        return self.first <= offset < self.beyond or offset == self.first
+
+    def is_it(self, header: bytes) -> bool:
+        return header[-20:] == self.hop if self.trace is None else header[4:20] == self.trace
+
+
+@dataclass
+class Looked:
+    """What was found, and how many records were looked at."""
+
+    found: list[Record]
+    records: int = 0
+    all: bool = True
+
+
+def wanted_of(span: Any, offset: int) -> Wanted:
+    """Those that a span's process has made from the message with this offset."""
+    return _wanted(span, hop=lineage.pack_hop(span.process, span.partition, offset), trace=None)
+
+
+def wanted_in(span: Any, trace: bytes, *, since_ms: int) -> Wanted:
+    """Those of a trace, which began at `since_ms`: then fewer than the span's count may come."""
+    return _wanted(span, hop=None, trace=trace, since_ms=since_ms)
+
+
+async def look(messages: Messages, wanted: Wanted, *, most: int = MOST_LOOKED_AT) -> Looked:
+    """Reads where they lie. Raises `BusUnavailable`."""
+    bounds = await messages.bounds([wanted.topic])
+    starts = await messages.offsets_at(dict.fromkeys(bounds, wanted.since_ms))
+    ends = await messages.offsets_at(dict.fromkeys(bounds, wanted.until_ms + SLACK_MS))
+    spans = {p: Bounds(starts[p], ends.get(p, span.end)) for p, span in bounds.items() if p in starts}
+    looked, left = Looked([]), wanted.count
+    async with aclosing(messages.find(spans, wanted.covers)) as finding:
+        async for count, matches in finding:
+            looked.records += count
+            left -= len(matches)
+            looked.found += [record for record in matches if wanted.is_it(record.headers[lineage.HEADER])]
+            if left <= 0:
+                break
+            if looked.records >= most:
+                looked.all = False
+                break
+    return looked
+
+
+def _wanted(span: Any, *, hop: bytes | None, trace: bytes | None, since_ms: int | None = None) -> Wanted:
+    return Wanted(
+        topic=span.name,
+        source=lineage.pack_hop(span.process, span.partition, 0)[:12],
+        hop=hop,
+        trace=trace,
+        first=span.from_offset,
+        beyond=span.to_offset,
+        count=span.count,
+        since_ms=span.since_ms if since_ms is None else max(since_ms, span.since_ms),
+        until_ms=span.until_ms,
+    )

@@ -1,0 +1,1 @@
+"""Packages on their way to the private index."""

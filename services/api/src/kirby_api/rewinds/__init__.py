@@ -1,0 +1,1 @@
+"""Rewinds as REST shows them: finding what is to be rewound, planning it, and the forms."""

@@ -1,0 +1,1 @@
+"""Runs as REST shows them: reading, filtering, and what people ask of them."""

@@ -1,0 +1,1 @@
+"""States: their logs folded into tables, told in `.latest` topics, and what REST answers from the tables."""

@@ -1,0 +1,1 @@
+"""The Kirby notifier: tells people and systems what happened."""

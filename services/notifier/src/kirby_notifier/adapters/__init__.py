@@ -1,0 +1,1 @@
+"""The notifier's ports on real things: PostgreSQL, HTTP, SMTP, Kafka."""

@@ -1,0 +1,1 @@
+"""The Kirby scheduler: leader, tick, relay, sweeper, reaper."""

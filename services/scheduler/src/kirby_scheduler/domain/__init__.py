@@ -1,0 +1,1 @@
+"""The leader's decisions, pure: what is lost, what a daemon slot does next, who leads."""

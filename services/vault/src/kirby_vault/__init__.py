@@ -1,0 +1,1 @@
+"""The Kirby vault: secrets with envelope encryption and access lists."""

@@ -1,0 +1,1 @@
+"""What the vault decides, without a database or a network."""

@@ -1,0 +1,1 @@
+"""The Kirby worker: builds environments, runs scripts, streams their logs."""

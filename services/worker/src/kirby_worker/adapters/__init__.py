@@ -1,0 +1,1 @@
+"""What the worker touches: HTTP, uv, the disk, processes, Kafka."""

@@ -1,0 +1,1 @@
+"""The worker's decisions, pure: (state, event, now) in, (state, effects) out."""

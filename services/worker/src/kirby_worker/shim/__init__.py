@@ -1,0 +1,1 @@
+"""The shim: the small process that is a script's parent, and outlives the worker. Standard library only."""
