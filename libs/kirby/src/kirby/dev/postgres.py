@@ -173,11 +173,12 @@ def _ensure_account(name: str) -> None:
     try:
         pwd.getpwnam(name)
     except KeyError:
-        argv = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", name]
-        try:
-            done = subprocess.run(argv, check=False, capture_output=True, text=True)
-        except FileNotFoundError:
+        # A plain user's PATH, which `env -i` gives, leaves the folder of administrators' commands out.
+        useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+        if useradd is None:
             raise PartFailed(f"postgres: as root it needs an account of its own; make one named {name}") from None
+        argv = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", name]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
         # Another home may have made it in the meantime.
         if done.returncode not in (0, 9):
             raise PartFailed(f"postgres: can't make the account {name}: {done.stderr.strip()}") from None
