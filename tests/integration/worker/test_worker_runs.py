@@ -71,6 +71,7 @@ async def test_the_environment_of_a_script_is_exact(steady: WorkerSuite, unique_
         "PACKAGE_NAME": f"{name}-prod",
         "KIRBY_VERSION": "1.0",
         "KAFKA_BOOTSTRAP_SERVERS": steady.kafka.kafka_bootstrap_servers,
+        "KIRBY_OBJECTS_URL": "s3://states-of-tests",
         "PYTHONUNBUFFERED": "1",
         "HOME": str(steady.folder),
         "LANG": "C.UTF-8",

@@ -163,6 +163,7 @@ class WorkerSuite:
             "KIRBY_HEALTH_PORT": "0",
             "KIRBY_TOPIC_JOB_OFFERS": self.ledger.prefix,
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.kafka_bootstrap_servers,
+            "KIRBY_OBJECTS_URL": "s3://states-of-tests",
             "UV_CACHE_DIR": str(self.cache),
             "SECRET_KEY": "must-not-leak",
         }
