@@ -373,7 +373,7 @@ def test_without_an_owner_a_command_is_refused_and_never_applied(
 def test_a_changed_number_of_partitions_stops_the_owner(way: Transport, clicks: kirby.Topic[Any]) -> None:
     counted(10)
     way.admin().delete(clicks.name)
-    eventually_sync(lambda: way.admin().partitions(clicks.name) is None, timeout=20)
+    eventually_sync(lambda: way.admin().partitions(clicks.name) is None, timeout=60)
     way.admin().create(clicks.name, partitions=3)
     click(clicks, *KEYS)
 

@@ -140,7 +140,7 @@ async def test_an_offer_that_can_not_be_read_goes_to_the_dead_letters(steady: Wo
     topic = scheduled_offers(steady.ledger.prefix)
     async with KafkaBus(steady.kafka) as bus:
         spoiled = await bus.send(topic, key=b"x", value=b"not json")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for records in KafkaTail(steady.kafka, poll_ms=50).records([DEAD_LETTERS], start=Start(at="beginning")):
             letters = [decode(r.value) for r in records if r.key == topic.encode()]
             if letters:

@@ -225,7 +225,7 @@ class WorkerSuite:
 
         return await eventually(reached, timeout=timeout, every=0.05, what=f"{wanted or 'the end'} of {run_id}")
 
-    async def log(self, run_id: UUID, *, grant: int = 1, timeout: float = 20) -> list[Frame]:
+    async def log(self, run_id: UUID, *, grant: int = 1, timeout: float = 60) -> list[Frame]:
         """The attempt's frames from Kafka, each once, up to END."""
         found: dict[int, Frame] = {}
         async with asyncio.timeout(timeout):
