@@ -120,7 +120,8 @@ def test_rows_and_place_go_together_and_others_read_them(way: Transport, clicks:
 @on_both
 def test_a_second_group_is_refused_and_told_whose_it_is(way: Transport, clicks: kirby.Topic[Any]) -> None:
     counted(5)
-    with kirby.Topic("clicks", group="another") as source, pytest.raises(OwnedByAnother, match="'counter', and so not by 'another'"):
+    told = "'counter', and so not by 'another'"
+    with kirby.Topic("clicks", group="another") as source, pytest.raises(OwnedByAnother, match=told):
         kirby.OwnedState("hits", source, create=True)
     counted(5)
     assert seen() == dict.fromkeys(KEYS, 2)
