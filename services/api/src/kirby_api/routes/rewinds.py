@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from kirby_common.ledger import rewinds, shadows, triggers
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kirby_api.access.gate import Operator, Parts, Reader, ReaderOrRun
+from kirby_api.access.gate import Operator, OperatorOrRun, Parts, Reader
 from kirby_api.access.permissions import Caller, Permission, Place
 from kirby_api.paging import Cursor, Limit, Page
 from kirby_api.problems import Conflict
@@ -138,7 +138,7 @@ async def drop_rewind(rewind_id: UUID, parts: Parts, caller: Operator) -> Rewind
 
 
 @router.put("/rewinds/{rewind_id}/comparison", status_code=204, summary="A rewind's own run tells what it has found")
-async def put_comparison(rewind_id: UUID, form: Comparison, parts: Parts, caller: ReaderOrRun) -> None:
+async def put_comparison(rewind_id: UUID, form: Comparison, parts: Parts, caller: OperatorOrRun) -> None:
     async with parts.sessions.begin() as db:
         run_id = require_own_run(await find_rewind(db, rewind_id), caller)
         await shadows.compared(db, rewind_id, form.model_dump(mode="json"), run_id=run_id)
@@ -146,7 +146,7 @@ async def put_comparison(rewind_id: UUID, form: Comparison, parts: Parts, caller
 
 @router.post("/rewinds/{rewind_id}/processes", summary="A rewind's own run asks who wrote messages")
 async def tell_processes(
-    rewind_id: UUID, form: AskedProcesses, parts: Parts, caller: ReaderOrRun
+    rewind_id: UUID, form: AskedProcesses, parts: Parts, caller: OperatorOrRun
 ) -> ToldProcesses:  # fmt: skip
     async with parts.sessions() as db:
         require_own_run(await find_rewind(db, rewind_id), caller)
