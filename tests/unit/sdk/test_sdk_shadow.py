@@ -162,6 +162,14 @@ def test_what_differs_is_shown(kafka: MemoryKafka, shadow: Shadow, monkeypatch: 
     assert state["examples"] == [{"kind": "changed", "key": "r0", "original": "8", "shadow": "0"}]
 
 
+def test_a_state_that_is_only_read_is_not_compared(
+    kafka: MemoryKafka, shadow: Shadow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kirby.State("records") as records:
+        assert records["r0"] == 8
+    assert compared(shadow, monkeypatch)["states"] == []
+
+
 def test_a_topic_that_is_not_written_any_more_has_only_originals(
     kafka: MemoryKafka, shadow: Shadow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

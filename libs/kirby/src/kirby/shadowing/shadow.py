@@ -78,7 +78,7 @@ def comparison(shadow: Shadow, about: Range, *, whose: WhoseProcesses) -> dict[s
     return {
         "at": datetime.now(UTC).isoformat(),
         "topics": [_topic(shadow, about, name, whose=whose) for name in sorted(written)],
-        "states": [_state(shadow, name) for name in sorted(shadow.states())],
+        "states": [found for name in sorted(shadow.states()) if (found := _state(shadow, name)) is not None],
     }
 
 
@@ -137,9 +137,12 @@ class _Outputs:
                     yield from records
 
 
-def _state(shadow: Shadow, name: str) -> dict[str, Any]:
+def _state(shadow: Shadow, name: str) -> dict[str, Any] | None:
+    """None for one that was only read."""
     replica = shadow.replica(name)
     try:
+        if not replica.rows:
+            return None
         counts = {"same": 0, "changed": 0, "only_shadow": 0}
         examples: list[dict[str, Any]] = []
         for key in sorted(replica.rows):
