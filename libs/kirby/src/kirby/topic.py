@@ -315,17 +315,33 @@ class Topic(Generic[V]):
         handler: Callable[[list[Message[V]]], Any],
         *,
         max_records: int = 500,
+        dead_letters: DeadLetters | None = None,
         every: float = 1.0,
         timeout: float | None = None,
         exactly_once: bool = False,
     ) -> None:
         """Call `handler` with lists of up to `max_records` messages, and commit as `process` does.
 
+        With `dead_letters`, a list whose handler raised is handed out again in lists of one message: those whose
+        handler still raises, after `attempts` of these, go to the dead letters, and the others are done. What the
+        handler had sent for the list is sent again, except with `exactly_once`. What can't be read goes to the dead
+        letters at once. Without them an error stops the processing, and is raised.
         `exactly_once`: what was sent and the offsets are committed in transactions, as in `exactly_once`.
+
+        >>> import kirby
+        >>> with kirby.Topic("ratios", group="halves", create=True) as ratios, kirby.Topic("halves", create=True) as to:
+        ...     for number in (2, "two", 4):
+        ...         ratios.send(number)
+        ...     ratios.process_batches(
+        ...         lambda messages: to.send([m.value / 2 for m in messages]),
+        ...         dead_letters=kirby.DeadLetters(),
+        ...         timeout=0.5,
+        ...     )
         """
-        _processing.batches(
-            self, handler, max_records=max_records, every=every, timeout=timeout, exactly_once=exactly_once
-        )
+        from kirby._batches import Batches
+
+        batches = Batches(self, handler, max_records=max_records, dead_letters=dead_letters, every=every)
+        (batches.run_exactly_once if exactly_once else batches.run_at_least_once)(timeout)
 
     def exactly_once(self, *, every: float = 0.1, timeout: float | None = None) -> Iterator[Message[V]]:
         """As `iterate`, and what is sent in the loop and the place in this topic are committed in one transaction.
@@ -481,8 +497,15 @@ class Topic(Generic[V]):
         hold(None)
         return []
 
-    def _batch(self, records: list[Record], reader: Reader) -> list[Message[V]]:
-        """Their messages; before one that can't be read the batch ends, so that the error is raised in its turn."""
+    def _batch(
+        self,
+        records: list[Record],
+        reader: Reader,
+        *,
+        aside: Callable[[Record, BadMessage], bool] = lambda record, error: False,
+    ) -> list[Message[V]]:
+        """Their messages; before one that can't be read the batch ends, so that the error is raised in its turn,
+        unless `aside` has taken it."""
         if self._rerun == "accept" and not self._apart:
             # Where one can't be read, which one it is, and what comes before it, is found below.
             with suppress(Exception):
@@ -491,7 +514,9 @@ class Topic(Generic[V]):
         for number, record in enumerate(records):
             try:
                 message = self._message(record)
-            except BadMessage:
+            except BadMessage as error:
+                if aside(record, error):
+                    continue
                 if not batch:
                     reader.put_back(records[number + 1 :])
                     raise
