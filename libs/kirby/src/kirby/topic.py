@@ -90,6 +90,7 @@ class Topic(Generic[V]):
         self._place = _places.locate(name, env=env)
         self.name: str = self._place.name
         self.base_name: str = name
+        self._written = self.name if self._place.origin else _places.written(self.name)
         self.group: str | None = _places.group_name(group)
         self._serializer = find(serializer, model=model)
         self._encode = self._serializer.encode
@@ -155,7 +156,7 @@ class Topic(Generic[V]):
         # Before the message has its time: what is summed up must not begin after it.
         sent = (_process.known or _process.process()).sent
         queue = sent.get(self.name) or _process.process().sending(self.name)
-        (transaction() or outbox()).send(self.name, data, key, own, at_ms)
+        (transaction() or outbox()).send(self._written, data, key, own, at_ms)
         queue.append(header)
         if len(queue) >= MOST:
             _process.tell_touches()
@@ -593,12 +594,19 @@ class Topic(Generic[V]):
     def _make_sure(self, *, sending: bool = False) -> None:
         if sending and self._place.origin:
             raise KirbyError(f"{self.name!r} is a topic of {self._place.origin}, which is only read from here")
+        if self._known:
+            return
         admin = self._place.way.admin()
-        if not self._known and admin.partitions(self.name, timeout=_FIRST_CONTACT_S) is None:
+        is_beside = sending and self._written != self.name
+        there = admin.partitions(self.name, timeout=_FIRST_CONTACT_S)
+        if there is None:
             if not self._create or self._place.origin:
                 raise TopicAbsent(self.name)
-            admin.create(self.name, partitions=self._partitions, config=_KEPT_FOR_EVER)
-        self._known = not self._place.origin
+            if not is_beside:
+                admin.create(self.name, partitions=self._partitions, config=_KEPT_FOR_EVER)
+        if is_beside:
+            _places.make_beside(admin, self.name, partitions=there or self._partitions)
+        self._known = not self._place.origin and (sending or self._written == self.name)
 
 
 class _Messages(Iterator[Message[V]]):

@@ -12,6 +12,7 @@ from kirby._process import process
 from kirby._serializers import Serializer, find
 from kirby._transactions import transaction
 from kirby.message import Message
+from kirby.shadowing import names
 from kirby.state._claim import claim
 from kirby.state._filling import Log
 from kirby.state._owner import Owner, Table
@@ -75,6 +76,10 @@ class OwnedState:
         serializer: str | Serializer = "json",
     ) -> None:
         self.name: str = checked_name(name)
+        if names.current() is not None:
+            raise StateError(
+                f"State {name!r} is owned by its processor, which a shadow rewind can't work beside: rewind it in place"
+            )
         self._source = topic
         self._values = Values(name, find(serializer, model=model))
         self._prefix = _kafka.prefix()
