@@ -46,11 +46,15 @@ class Wanted:
 
 @dataclass
 class Looked:
-    """What was found, and how many records were looked at."""
+    """What was found, and how many records were looked at.
+
+    `expired`: not all that was sent is there, and the topic does not begin at its beginning any more.
+    """
 
     found: list[Record]
     records: int = 0
     all: bool = True
+    expired: bool = False
 
 
 def wanted_of(span: Any, offset: int) -> Wanted:
@@ -80,7 +84,13 @@ async def look(messages: Messages, wanted: Wanted, *, most: int = MOST_LOOKED_AT
             if looked.records >= most:
                 looked.all = False
                 break
+    looked.expired = left > 0 and looked.all and any(_lost_some(bounds[p], starts.get(p)) for p in bounds)
     return looked
+
+
+def _lost_some(kept: Bounds, start: int | None) -> bool:
+    """Whether records at `start` or after it (None: there are none) may have been deleted by the retention."""
+    return kept.begin > 0 and (kept.begin == kept.end if start is None else start <= kept.begin)
 
 
 def _wanted(span: Any, *, hop: bytes | None, trace: bytes | None, since_ms: int | None = None) -> Wanted:
