@@ -170,7 +170,10 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def http_server(app: ASGIApp, *, bound: socket.socket, proxy: bool = False) -> AsyncIterator[uvicorn.Server]:
-    """Serves `app` on the socket; on leaving, stops accepting and lets requests finish for 5 s."""
+    """Serves `app` on the socket; on leaving, stops accepting and lets requests finish for 5 s.
+
+    Raises `CannotListen`.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -182,27 +185,28 @@ async def http_server(app: ASGIApp, *, bound: socket.socket, proxy: bool = False
         ws="none",
     )
     server = _Server(config)
+    address = bound.getsockname()
     task = asyncio.create_task(server.serve(sockets=[bound]), name="http")
     try:
         while not server.started:
             if task.done():
-                await _started(task, bound)
+                await _started(task, address)
                 raise ComponentEnded("the HTTP server did not start")
             await asyncio.sleep(0.005)
         yield server
     finally:
         server.should_exit = True
         server.stopping.set()
-        await task
+        if server.started or not task.done():
+            await task
 
 
-async def _started(task: asyncio.Task[None], bound: socket.socket) -> None:
+async def _started(task: asyncio.Task[None], address: tuple[Any, ...]) -> None:
     """Raises what ended the server. Somebody may have had the port between our binding it and listening on it."""
     try:
         await task
     except OSError as error:
-        host, port, *_ = bound.getsockname()
-        raise CannotListen(host, port, error) from error
+        raise CannotListen(address[0], address[1], error) from error
 
 
 def health_app(health: Health) -> Starlette:
