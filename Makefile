@@ -21,7 +21,7 @@ export npm_config_update_notifier := false
 say = @printf '\033[1m%s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test sim chaos chaos-selftest check lint types contracts declared lockcheck web-check format bench dist lock clean
+.PHONY: help setup dev test sim chaos chaos-selftest soak check lint types contracts declared lockcheck web-check format bench dist lock clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ chaos: setup ## Real processes under random faults: make chaos MINUTES=4 SEED=17
 
 chaos-selftest: setup ## Plants bugs, each of which the simulation or the checker must find.
 	@$(BIN)/python -m tests.sim.planted
+
+soak: setup ## Processors killed with -9 under load: make soak KILLS=100 SEED=17.
+	@$(BIN)/python -m tests.soak --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED))
 
 check: lint types contracts declared lockcheck web-check ## Lints, types, import contracts, declared dependencies, pins.
 

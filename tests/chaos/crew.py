@@ -21,6 +21,7 @@ from kirby_common.settings import KafkaSettings
 from kirby_common.worker_protocol import Hello
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tests.chaos.proxy import TcpProxy
 from tests.eventually import eventually
 from tests.integration.ledger.world import World
 from tests.service_process import ServiceProcess
@@ -75,8 +76,21 @@ class Crew:
         options = ("--name", name, "--window", str(window), "--wakeup", "1")
         return self._start("scheduler", *options, env=self._stores, failpoint=failpoint)
 
-    def ledger(self, *, failpoint: str = "") -> ServiceProcess:
-        return self._start("api", "--role", "ledger", env=self._stores, failpoint=failpoint, port=self.ledger_port)
+    def ledger(self, *, failpoint: str = "", port: int | None = None) -> ServiceProcess:
+        port = port or self.ledger_port
+        return self._start("api", "--role", "ledger", env=self._stores, failpoint=failpoint, port=port)
+
+    @asynccontextmanager
+    async def behind_a_proxy(self, upstream: int) -> AsyncIterator[TcpProxy]:
+        """The workers that are started meanwhile reach this port's endpoint, or what the proxy is led to."""
+        proxy, direct = TcpProxy(free_port(), [upstream]), self.ledger_port
+        await proxy.start()
+        self.ledger_port = proxy.port
+        try:
+            yield proxy
+        finally:
+            self.ledger_port = direct
+            await proxy.stop()
 
     async def worker(self, name: str, *, failpoint: str = "", pool: str = "default") -> ServiceProcess:
         env = {

@@ -17,8 +17,7 @@ class TcpProxy:
 
     def __init__(self, port: int, upstreams: Sequence[int]) -> None:
         self.port = port
-        self._upstreams = cycle(upstreams)
-        self._count = len(upstreams)
+        self.lead_to(upstreams)
         self.delay = 0.0
         self.rate: float | None = None
         self.refusing = False
@@ -26,6 +25,11 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+
+    def lead_to(self, upstreams: Sequence[int]) -> None:
+        """New connections go to these ports from now on."""
+        self._upstreams = cycle(upstreams)
+        self._count = len(upstreams)
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)

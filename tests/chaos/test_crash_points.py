@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
+from kirby.dev.parts import free_port
 from kirby_common.ledger import triggers
 from kirby_common.ledger.rules import change_of_rules
 from kirby_common.ledger.tables import Schedule
@@ -139,27 +140,36 @@ async def test_an_at_least_once_run_goes_on_elsewhere_after_its_lease_and_never_
     await eventually(lambda: crew.starts() == {str(run_id): 1}, timeout=20)
     worker.kill()
     await crew.worker("w2")
-    await eventually(lambda: crew.starts() == {str(run_id): 2}, timeout=30, what="the second attempt")
+    await eventually(lambda: crew.starts()[str(run_id)] >= 2, timeout=30, what="the second attempt")
     await crew.all_end(context)
-    said = crew.testimonies()
-    assert [(t.grant, t.what) for t in said] == [(1, "start"), (2, "start"), (2, "end")]
-    assert (await crew.world.run(run_id)).attempt == 2
+    *starts, end = crew.testimonies()
+    # Two, and more where the machine is so slow that another lease runs out.
+    attempts = (await crew.world.run(run_id)).attempt
+    assert [t.what for t in starts] == ["start"] * attempts
+    assert attempts >= 2
+    grants = [t.grant for t in starts]
+    assert grants == sorted(set(grants))
+    assert (end.what, end.grant) == ("end", grants[-1])
 
 
 async def test_a_lost_answer_to_launching_starts_once(crew: Crew) -> None:
-    """The endpoint dies after it has written LAUNCHING: the worker asks again and gets the same attempt.
+    """The endpoint dies after it has written LAUNCHING: the worker asks another one and gets the same attempt.
 
-    However long that takes: nobody is there who would call the run lost.
+    The other one is there already: one that had yet to start could be too late, and the run would be given back.
     """
-    ledger = crew.ledger(failpoint="endpoint.answer.launches:kill9")
-    await crew.worker("w1")
-    context = await crew.job()
-    await resolved(crew, context)
-    run_id = await trigger(crew, context)
-    await eventually(lambda: ledger.process.poll() is not None, timeout=20, what="the endpoint's death")
-    crew.ledger()
-    await eventually(lambda: crew.is_status(run_id, "SUCCEEDED"), timeout=30, what="the run's success")
-    assert crew.starts() == {str(run_id): 1}
+    ledger, other = crew.ledger(failpoint="endpoint.answer.launches:kill9"), crew.ledger(port=free_port())
+    await other.ready()
+    async with crew.behind_a_proxy(ledger.port) as proxy:
+        await crew.worker("w1")
+        context = await crew.job()
+        await resolved(crew, context)
+        run_id = await trigger(crew, context)
+        await eventually(lambda: ledger.process.poll() is not None, timeout=20, what="the endpoint's death")
+        proxy.lead_to([other.port])
+        await eventually(lambda: crew.is_status(run_id, "SUCCEEDED"), timeout=30, what="the run's success")
+    (started,) = (t for t in crew.testimonies() if t.what == "start")
+    assert (started.run_id, started.grant) == (str(run_id), 1)
+    assert (await crew.world.run(run_id)).attempt == 1
 
 
 async def test_a_lost_answer_to_a_claim_or_an_end_changes_nothing(crew: Crew) -> None:

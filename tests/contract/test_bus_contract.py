@@ -60,7 +60,7 @@ class Reading:
                 self.records += batch
 
     async def until(self, enough: Callable[[list[Record]], bool]) -> list[Record]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not enough(self.records):
                 assert not self._task.done(), self._task.exception()
                 await asyncio.sleep(0.01)
@@ -129,7 +129,7 @@ async def test_reading_from_the_end_sees_what_comes_after(broker: Broker, topic:
     reading = Reading(broker.tail, [topic], Start(at="end"))
     try:
         # Where the end is, is known to the reader once it has seen something: send until it has.
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not reading.records:
                 await broker.bus.send(topic, key=b"k", value=b"after")
                 await asyncio.sleep(0.05)

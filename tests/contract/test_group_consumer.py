@@ -111,5 +111,5 @@ async def test_without_a_broker_it_waits_says_so_and_can_be_stopped(bus: KafkaBu
     await eventually(told)
     assert not running.done()
     stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await running

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 from kirby.rewinding import Mark
 from kirby_common.kafka import KafkaTopicAdmin, confluent_options
 from kirby_common.kafka_groups import KafkaGroups
@@ -87,6 +88,29 @@ async def test_what_lies_before_the_end_may_be_nothing_but_marks(
     assert await groups.passed({(topic, 0): (3, 4)}) == {(topic, 0)}
     assert await groups.passed({(topic, 0): (2, 4)}) == set()
     assert await groups.passed({(topic, 0): (4, 5)}) == set()
+
+
+async def test_a_group_and_its_topics_are_forgotten_once_it_has_no_members(
+    kafka_settings: KafkaSettings, groups: KafkaGroups, topic: str
+) -> None:
+    write(kafka_settings, topic, 5)
+    options = {"group.id": topic, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    consumer = Consumer(confluent_options(kafka_settings) | options)
+    consumer.subscribe([topic])
+    assert consumer.poll(60) is not None
+    consumer.commit(asynchronous=False)
+    with pytest.raises(GroupInUse):
+        await groups.forget(topic, lambda name: name == topic)
+    assert topic in AdminClient(confluent_options(kafka_settings)).list_topics(timeout=30).topics
+    consumer.close()
+    for _ in range(2):
+        await groups.forget(topic, lambda name: name == topic)
+    assert not (await groups.look([topic]))[topic].commits
+
+    async def gone() -> bool:
+        return topic not in AdminClient(confluent_options(kafka_settings)).list_topics(timeout=30).topics
+
+    await eventually(gone, what="the topic's deletion")
 
 
 async def test_an_absent_kafka_is_told(kafka_settings: KafkaSettings) -> None:

@@ -106,7 +106,7 @@ async def test_the_services_clients_send_and_read(tls: KafkaSettings, topic: str
         processor = Processor(decode=lambda r: r.value, handle=handle, dead_letters=DeadLetters(bus, service="test"))
         consumer = GroupConsumer(tls, group=topic, topics=[topic], processor=processor, poll_ms=50)
         running = asyncio.create_task(consumer.run(stop))
-        await eventually(lambda: seen == [b"over TLS"], timeout=20)
+        await eventually(lambda: seen == [b"over TLS"], timeout=60)
         stop.set()
         await running
     async for records in KafkaTail(tls).records([topic], start=Start(at="beginning")):
@@ -124,7 +124,7 @@ def test_the_script_sdk_sends_and_reads(tls: KafkaSettings, topic: str, monkeypa
     with using(Confluent()), kirby.Topic(topic, group=f"sdk-{topic}") as data:
         data.send({"a": 1}, key="k")
         data.flush()
-        message = data.next(timeout=20)
+        message = data.next(timeout=60)
         assert message is not None
         assert message.value == {"a": 1}
 
@@ -169,7 +169,7 @@ async def test_clients_go_on_by_themselves_when_the_broker_comes_back(broker: Tl
         consumer = GroupConsumer(broker.settings, group=topic, topics=[topic], processor=processor, poll_ms=50)
         reading = [group.create_task(consumer.run(stop)), group.create_task(follow())]
         await bus.send(topic, key=b"k", value=b"before")
-        await eventually(lambda: grouped == tailed == [b"before"], timeout=20)
+        await eventually(lambda: grouped == tailed == [b"before"], timeout=60)
 
         await asyncio.to_thread(broker.stop)
         with pytest.raises(BusUnavailable):

@@ -11,11 +11,15 @@ import kirby
 import pytest
 from kirby import _kafka, transport
 from kirby._confluent import Confluent
+from kirby._outbox import outbox
 from kirby.state import _owner, _writer
+from kirby.state._claim import claim
+from kirby.state._filling import Log
 from kirby.state._store import folder_of
 from kirby.state.errors import (
     NotOwned,
     OutsideTransaction,
+    OwnedByAnother,
     OwnerAbsent,
     StateAbsent,
     StateConflict,
@@ -23,7 +27,16 @@ from kirby.state.errors import (
     StateStopped,
     VersionAbsent,
 )
-from kirby.state.records import Mutation, Value, commands_topic, encode_key, encode_mutation, log_topic
+from kirby.state.records import (
+    OWNER_KEY,
+    Mutation,
+    Value,
+    commands_topic,
+    encode_key,
+    encode_mutation,
+    encode_owner,
+    log_topic,
+)
 from kirby.state.rule import Op, Writer
 from kirby.testing import MemoryKafka
 from kirby.transport import Transport
@@ -102,6 +115,29 @@ def test_rows_and_place_go_together_and_others_read_them(way: Transport, clicks:
     counted(10)
     assert seen() == dict.fromkeys(KEYS, 2)
     assert versions("a") == [(1, 1), (2, 2)]
+
+
+@on_both
+def test_a_second_group_is_refused_and_told_whose_it_is(way: Transport, clicks: kirby.Topic[Any]) -> None:
+    counted(5)
+    told = "'counter', and so not by 'another'"
+    with kirby.Topic("clicks", group="another") as source, pytest.raises(OwnedByAnother, match=told):
+        kirby.OwnedState("hits", source, create=True)
+    counted(5)
+    assert seen() == dict.fromkeys(KEYS, 2)
+
+
+def test_of_two_that_claim_a_new_state_at_once_the_first_in_the_log_has_it(
+    way: Transport, clicks: kirby.Topic[Any]
+) -> None:
+    topic = log_topic("hits", prefix=_kafka.prefix())
+    way.admin().create(topic, partitions=2)
+    for group in ("first", "second"):
+        outbox().put(topic, encode_owner(group), OWNER_KEY, 0)
+    log = Log("hits", _kafka.prefix(), 2, way)
+    claim(log, "first")
+    with pytest.raises(OwnedByAnother, match="'first', and so not by 'second'"):
+        claim(log, "second")
 
 
 def test_what_was_written_to_an_empty_log_can_be_read_from_the_store(
@@ -338,12 +374,12 @@ def test_without_an_owner_a_command_is_refused_and_never_applied(
 def test_a_changed_number_of_partitions_stops_the_owner(way: Transport, clicks: kirby.Topic[Any]) -> None:
     counted(10)
     way.admin().delete(clicks.name)
-    eventually_sync(lambda: way.admin().partitions(clicks.name) is None, timeout=20)
+    eventually_sync(lambda: way.admin().partitions(clicks.name) is None, timeout=60)
     way.admin().create(clicks.name, partitions=3)
     click(clicks, *KEYS)
 
     def stop() -> None:
-        with kirby.Topic("clicks", group="another") as source, kirby.OwnedState("hits", source) as hits:
+        with reading() as source, kirby.OwnedState("hits", source) as hits:
             for message in source.exactly_once(timeout=60):
                 count(hits, message.key)
 

@@ -98,7 +98,7 @@ def test_what_was_written_is_read_at_once_and_by_others_too(table: kirby.State) 
         assert dict(other.items()) == {"bread": {"euro": 3.2}, "milk": 1}
         assert list(other.keys("br")) == ["bread"]
         other["bread"] = 4
-        eventually_sync(lambda: table["bread"] == 4, timeout=20)
+        eventually_sync(lambda: table["bread"] == 4, timeout=60)
 
 
 def test_a_value_that_was_read_is_the_readers_own(table: kirby.State) -> None:
@@ -149,7 +149,7 @@ def test_two_who_update_the_same_key_lose_nothing(table: kirby.State) -> None:
         for thread in threads:
             thread.join(60)
         assert table.history("n")[-1].value == 40
-        eventually_sync(lambda: table.version("n") == 40, timeout=20)
+        eventually_sync(lambda: table.version("n") == 40, timeout=60)
 
 
 def test_pipelined_writes_wait_at_the_end(table: kirby.State) -> None:
@@ -170,7 +170,7 @@ def test_pipelined_writes_wait_at_the_end(table: kirby.State) -> None:
 
 def test_watching_gives_every_version_from_now_on(table: kirby.State) -> None:
     table["k"] = 0
-    watched = table.watch("k", timeout=20)
+    watched = table.watch("k", timeout=60)
     for n in (1, 2):
         table["k"] = n
         table["other"] = n
@@ -195,7 +195,7 @@ def test_who_and_what_from_is_kept(way: Transport, monkeypatch: pytest.MonkeyPat
 def test_a_reader_starts_from_latest_and_goes_on_in_the_log(way: Transport, table: kirby.State) -> None:
     table["old"] = "folded already"
     append(way, mutation("k", 1, b'"a"'), mutation("k", 2, b'"b"'), mutation("m", 3, b'"c"'), b"not ours")
-    eventually_sync(lambda: table.get("m") == "c", timeout=20)
+    eventually_sync(lambda: table.get("m") == "c", timeout=60)
     replica = table._open()
     topic = latest_topic("prices", prefix=prefix())
     assert way.admin().create(topic, partitions=2, config={"cleanup.policy": "compact"})
@@ -212,13 +212,13 @@ def test_a_reader_starts_from_latest_and_goes_on_in_the_log(way: Transport, tabl
         assert other["k"] == "told"
         assert other.version("k") == 2
         assert other.set("k", "d", expect_version=2) == 3
-        eventually_sync(lambda: table["k"] == "d", timeout=20)
+        eventually_sync(lambda: table["k"] == "d", timeout=60)
 
 
 def test_a_repeat_of_a_mutation_and_a_bad_record_change_nothing(way: Transport, table: kirby.State) -> None:
     table["k"] = 1
     append(way, mutation("k", 1, b"2"), mutation("k", 1, b"2"), b"{}", mutation("k", 2, b"3", expect=2))
-    eventually_sync(lambda: table["k"] == 3, timeout=20)
+    eventually_sync(lambda: table["k"] == 3, timeout=60)
     assert [v.value for v in table.history("k")] == [1, 2, 3]
 
 
@@ -233,7 +233,7 @@ def test_what_can_t_be_folded_stops_the_state(way: Transport, table: kirby.State
     table["k"] = 1
     append(way, record)
 
-    eventually_sync(lambda: table._open().problem, timeout=20)
+    eventually_sync(lambda: table._open().problem, timeout=60)
     with pytest.raises(StateStopped, match=told):
         table.get("k")
     with pytest.raises(StateStopped, match=told):
@@ -265,7 +265,7 @@ def test_models_bytes_and_what_another_serializer_wrote(table: kirby.State) -> N
         prices["bread"] = Price(euro=3.2)
         blobs["raw"] = b"\0\n\xff"
         assert prices["bread"] == Price(euro=3.2)
-        eventually_sync(lambda: table.get("raw") == b"\0\n\xff", timeout=20)
+        eventually_sync(lambda: table.get("raw") == b"\0\n\xff", timeout=60)
         assert table["bread"] == {"euro": 3.2}
         with pytest.raises(BadValue, match="euro: "):
             prices["bread"] = {"euro": "much"}
@@ -292,7 +292,7 @@ def test_within_exactly_once_a_shared_state_is_not_set(table: kirby.State, uniqu
     with kirby.Topic("in", group=unique_name("g"), create=True) as source:
         source.send(1)
         source.flush()
-        assert next(source.exactly_once(timeout=20)).value == 1
+        assert next(source.exactly_once(timeout=60)).value == 1
         with pytest.raises(InsideTransaction, match="can't be set within exactly_once"):
             table.set("k", 1)
         assert table.get("k") is None
@@ -324,7 +324,7 @@ def test_a_broker_that_is_away_is_told_and_reading_goes_on(monkeypatch: pytest.M
             except StateStale as error:
                 return "could not be made sure of within 0.1 s" in str(error)
 
-        eventually_sync(is_stale, timeout=20)
+        eventually_sync(is_stale, timeout=60)
         with pytest.raises(NotWritten, match="still on its way"):
             table.set("k", 3)
         kafka.available = True

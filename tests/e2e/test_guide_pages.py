@@ -129,6 +129,45 @@ def test_s7_what_comes_of_a_rewind_is_flagged_and_what_is_live_is_not(demo_suite
     eventually_sync(lambda: _newest_is_live(demo_suite), timeout=90, every=0.5, what="a live message afterwards")
 
 
+def test_s7_a_rewind_in_shadow_is_compared_promoted_or_dropped_while_live_goes_on(demo_suite: RunningSuite) -> None:
+    eventually_sync(lambda: _newest_is_live(demo_suite), timeout=90, every=0.5, what="a live message")
+    daemon = runs(demo_suite, job="weather-daily", env="prod", status="RUNNING")
+    first = _in_shadow(demo_suite)
+    compared = demo_suite.json("rewinds", "compare", first["id"])
+    (daily,) = compared["topics"]
+    assert (daily["topic"], daily["changed"], daily["only_shadow"], daily["only_original"]) == (
+        "weather.daily",
+        0,
+        0,
+        0,
+    )
+    assert daily["same"] > 0
+    before = _reruns(demo_suite)
+    assert demo_suite.json("rewinds", "promote", first["id"], "--yes")["state"] == "promoted"
+    assert _reruns(demo_suite) == before + daily["same"]
+    second = _in_shadow(demo_suite)
+    assert demo_suite.json("rewinds", "drop", second["id"], "--yes")["state"] == "dropped"
+    refused = demo_suite.kirby("rewinds", "promote", second["id"], "--yes", check=False)
+    assert (refused.returncode, "is dropped: it can't be promoted; nothing was changed" in refused.stderr) == (5, True)
+    assert _reruns(demo_suite) == before + daily["same"]
+    assert [t for t in _topics(demo_suite) if "shadow" in t] == []
+    assert [r for r in runs(demo_suite, job="weather-daily", env="prod", status="RUNNING") if r not in daemon] == []
+
+
+def _in_shadow(suite: RunningSuite) -> dict[str, Any]:
+    (made,) = suite.json("rewind", "weather.raw", "--mode", "shadow", "--from", "-1h", "--yes")["items"]
+    assert (made["mode"], made["state"]) == ("shadow", "ready")
+    return dict(made)
+
+
+def _reruns(suite: RunningSuite) -> int:
+    return sum(m.get("rerun") is True for m in suite.json("topics", "peek", "weather.daily", "-n", "1000"))
+
+
+def _topics(suite: RunningSuite) -> list[str]:
+    return [topic["name"] for topic in suite.json("topics", "list")]
+
+
 def test_s9_a_replay_into_prod_is_refused(demo_suite: RunningSuite) -> None:
     done = demo_suite.kirby("replay", "weather.raw", "--to", "prod", check=False)
     assert (done.returncode, "a replay into prod is refused" in done.stderr) == (1, True)

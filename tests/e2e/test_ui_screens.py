@@ -202,8 +202,46 @@ REWIND: dict[str, Any] = {
     "target": "weather.raw", "group": "weather-daily", "from": "2026-03-01T12:00:00Z", "to": None, "rate": 500,
     "state": "running", "wanted": "run", "reason": None, "total": 2000, "done": 500, "parts": [],
     "requested_by": "ann", "changed_by": None, "rev": 3, "created_at": "2026-03-02T12:00:00Z",
-    "started_at": "2026-03-02T12:00:05Z", "ended_at": None,
+    "started_at": "2026-03-02T12:00:05Z", "ended_at": None, "mode": "in-place", "run_id": None, "comparison": None,
 }  # fmt: skip
+COMPARISON: dict[str, Any] = {
+    "at": "2026-03-02T12:10:00Z",
+    "topics": [{
+        "topic": "weather.daily", "same": 1999, "changed": 1, "only_original": 0, "only_shadow": 0,
+        "examples": [{
+            "kind": "changed", "key": "Seattle", "original": {"place": "0:7", "value": '{"low": 3}'},
+            "shadow": {"place": "0:2", "value": '{"low": 2}'},
+        }],
+    }],
+    "states": [{
+        "state": "weather-records", "same": 0, "changed": 0, "only_shadow": 1,
+        "examples": [{"kind": "only_shadow", "key": "Seattle", "original": None, "shadow": '{"low": 2}'}],
+    }],
+}  # fmt: skip
+
+
+def test_a_rewind_in_shadow_is_compared_and_promoted(ui: Ui) -> None:
+    """With the api's answers made up, as below."""
+    now = dict(REWIND, mode="shadow", state="ready", done=2000, comparison=COMPARISON)
+    page = ui.open()
+
+    def promoted(route: Route) -> None:
+        now.update(state="promoted")
+        route.fulfill(json=now)
+
+    page.route("**/api/v1/rewinds?*", lambda route: route.fulfill(json={"items": [now], "next": None}))
+    page.route("**/api/v1/rewinds/*/promote", promoted)
+    page.goto(f"{ui.url}/rewinds")
+    card = page.get_by_role("region", name="Rewind of weather-daily in prod, 0f1e2d3c")
+    expect(card.get_by_text("in shadow")).to_be_visible()
+    expect(card.get_by_role("table", name="Comparison").get_by_text("1,999")).to_be_visible()
+    expect(card.get_by_role("table", name="Some of what differs").get_by_text('{"low": 3}')).to_be_visible()
+    assert violations(page) == []
+    assert sideways(page) <= 0
+    card.get_by_role("button", name="Promote").click()
+    page.get_by_role("dialog").get_by_role("button", name="Promote it").click()
+    expect(card.get_by_text("Promoted")).to_be_visible()
+    expect(card.get_by_role("button")).to_have_count(0)
 
 
 def test_a_rewind_shows_how_far_it_is_and_is_paused(ui: Ui) -> None:

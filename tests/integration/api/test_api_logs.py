@@ -63,7 +63,7 @@ class Stream:
     async def lines(self, count: int) -> list[dict[str, Any]]:
         """At least so many lines; fails on anything else."""
         got: list[dict[str, Any]] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(got) < count:
                 name, data = await self.event()
                 assert name in ("line", "lines"), (name, data)
@@ -152,7 +152,7 @@ async def test_following_gives_every_line_once_and_the_end(live: Served, script:
         assert texts(await stream.lines(1)) == ["open and closed"]
         await script.ends()
         await end_run(live.parts, script)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             name, run = await stream.event()
         assert (name, run["status"], run["run_id"]) == ("end", "SUCCEEDED", str(script.run_id))
 
@@ -167,7 +167,7 @@ async def test_the_end_waits_for_the_last_lines(live: Served, script: Script) ->
         await late.prints(b"late\n")
         await late.ends()
         assert texts(await stream.lines(1)) == ["late"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await stream.event())[0] == "end"
 
 
@@ -264,11 +264,11 @@ async def test_run_events_are_streamed(live: Served) -> None:
     await eventually(lambda: bool(live.parts.event_hub.positions), timeout=10)
     async with following(live, "/runs/stream", job="j") as stream:
         made = (await api.post("/runs", json={"job": "j", "env": "prod"})).json()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             name, data = await stream.event()
         assert (name, data["run_id"], data["status"]) == ("run", made["run_id"], "PENDING")
         await api.post(f"/runs/{made['run_id']}/cancel", json={"reason": "no need"})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await stream.event())[1]["status"] == "CANCELLED"
 
 

@@ -1,6 +1,6 @@
 """Rewinds in place on a real ledger, with a group in memory: replicas go down, the group is moved, they come back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -44,6 +44,9 @@ class Groups:
         if self.members:
             raise GroupInUse(group)
         self.commits |= commits
+
+    async def forget(self, group: str, is_ours: Callable[[str], bool]) -> None:
+        raise AssertionError("nothing is deleted")
 
     async def bounds(
         self, places: Iterable[Place], *, start: datetime, end: datetime | None = None

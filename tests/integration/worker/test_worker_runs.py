@@ -71,6 +71,7 @@ async def test_the_environment_of_a_script_is_exact(steady: WorkerSuite, unique_
         "PACKAGE_NAME": f"{name}-prod",
         "KIRBY_VERSION": "1.0",
         "KAFKA_BOOTSTRAP_SERVERS": steady.kafka.kafka_bootstrap_servers,
+        "KIRBY_OBJECTS_URL": "s3://states-of-tests",
         "PYTHONUNBUFFERED": "1",
         "HOME": str(steady.folder),
         "LANG": "C.UTF-8",
@@ -139,7 +140,7 @@ async def test_an_offer_that_can_not_be_read_goes_to_the_dead_letters(steady: Wo
     topic = scheduled_offers(steady.ledger.prefix)
     async with KafkaBus(steady.kafka) as bus:
         spoiled = await bus.send(topic, key=b"x", value=b"not json")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for records in KafkaTail(steady.kafka, poll_ms=50).records([DEAD_LETTERS], start=Start(at="beginning")):
             letters = [decode(r.value) for r in records if r.key == topic.encode()]
             if letters:

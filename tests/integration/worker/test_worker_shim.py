@@ -192,7 +192,7 @@ async def test_the_end_of_the_lifeline_ends_everything(tmp_path: Path) -> None:
         bench.go()
         await eventually(lambda: b"up" in bench.text(STDOUT))
         os.close(write)
-        ended = await bench.until("ended", timeout=3)
+        ended = await bench.until("ended", timeout=30)
         assert ended["killed_by"] == "drained"
         assert gone(ready["pid"])
 

@@ -163,6 +163,7 @@ class WorkerSuite:
             "KIRBY_HEALTH_PORT": "0",
             "KIRBY_TOPIC_JOB_OFFERS": self.ledger.prefix,
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.kafka_bootstrap_servers,
+            "KIRBY_OBJECTS_URL": "s3://states-of-tests",
             "UV_CACHE_DIR": str(self.cache),
             "SECRET_KEY": "must-not-leak",
         }
@@ -224,7 +225,7 @@ class WorkerSuite:
 
         return await eventually(reached, timeout=timeout, every=0.05, what=f"{wanted or 'the end'} of {run_id}")
 
-    async def log(self, run_id: UUID, *, grant: int = 1, timeout: float = 20) -> list[Frame]:
+    async def log(self, run_id: UUID, *, grant: int = 1, timeout: float = 60) -> list[Frame]:
         """The attempt's frames from Kafka, each once, up to END."""
         found: dict[int, Frame] = {}
         async with asyncio.timeout(timeout):

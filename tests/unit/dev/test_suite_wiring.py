@@ -72,6 +72,22 @@ def test_another_database_than_postgres_is_refused(
         build(home, lifeline=lifeline)
 
 
+def test_scripts_keep_large_values_in_the_home_or_where_the_user_says(
+    home: Home, lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KIRBY_OBJECTS_URL", raising=False)
+    assert build(home, lifeline=lifeline).environments["worker"]["KIRBY_OBJECTS_URL"] == str(home.path / "objects")
+    monkeypatch.setenv("KIRBY_OBJECTS_URL", "s3://states")
+    assert build(home, lifeline=lifeline).environments["worker"]["KIRBY_OBJECTS_URL"] == "s3://states"
+
+
+def test_scripts_of_another_user_keep_large_values_where_that_user_can(
+    home: Home, lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIRBY_RUN_AS", "nobody")
+    assert "KIRBY_OBJECTS_URL" not in build(home, lifeline=lifeline).environments["worker"]
+
+
 def test_a_worker_is_told_no_secret_but_the_index_password(home: Home, lifeline: Lifeline) -> None:
     suite = build(home, lifeline=lifeline)
     worker = suite.environments["worker"]

@@ -37,7 +37,9 @@ def test_the_page_names_every_variable_and_no_other() -> None:
         attempt_next=1,
         script_id=uuid4(),
     )
-    around = Surroundings(url="http://x", kafka=dict.fromkeys(KAFKA, "k"), inherited=dict.fromkeys(INHERITED, "i"))
+    around = Surroundings(
+        url="http://x", kafka=dict.fromkeys(KAFKA, "k"), objects="s3://b", inherited=dict.fromkeys(INHERITED, "i")
+    )
     made = set(script_environment(grant, around=around, venv="/v", secrets={}))
     text = PAGE.read_text().partition("## Variables")[2].partition("## In and out")[0]
     named = {word.partition("=")[0] for word in re.findall(r"`([A-Z][A-Z_]+(?:=1)?)`", text)}

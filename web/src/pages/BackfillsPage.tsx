@@ -2,19 +2,18 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Backfill, cancelBackfill, pauseBackfill, resumeBackfill } from "../api/calls";
-import { sentence } from "../api/problem";
 import { backfillsQuery } from "../api/queries";
 import { useMayWrite } from "../app/useMayWrite";
 import { BackfillDialog } from "../forms/BackfillDialog";
-import { ActionDialog } from "../ui/ActionDialog";
 import { Icon } from "../ui/Icon";
 import { PageHead } from "../ui/Page";
 import { Progress } from "../ui/Progress";
-import { Command, Empty, Fault, Note, Skeleton } from "../ui/parts";
-import { isEnded, Pill, statusName } from "../ui/Status";
+import { Command, Empty, Fault, Skeleton } from "../ui/parts";
+import { isEnded, statusName } from "../ui/Status";
 import { Ago, Time } from "../ui/Time";
 import { count } from "../ui/time";
 import { say } from "../ui/toasts";
+import { type Order, WorkCard } from "../ui/WorkCard";
 
 export function BackfillsPage() {
   const backfills = useQuery(backfillsQuery);
@@ -61,81 +60,53 @@ const STATES = {
 
 function BackfillCard({ backfill, mayWrite }: { backfill: Backfill; mayWrite: boolean }) {
   const queries = useQueryClient();
-  const [asking, setAsking] = useState<"pause" | "cancel">();
-  const path = { backfill_id: backfill.id };
   const refresh = () => queries.invalidateQueries({ queryKey: ["backfills"] });
   const told = (after: Backfill) => {
     if (after.running?.length) say(`${count(after.running.length)} of its runs had started: too late for those.`);
     return refresh();
   };
-  const resume = () =>
-    resumeBackfill({ path })
-      .then(refresh)
-      .catch((error) => say(sentence(error), "fail"));
-  const [tone, icon, name] = STATES[backfill.state];
-  const open = backfill.state === "running" || backfill.state === "paused";
   return (
-    <section className="card" aria-label={`Backfill of ${backfill.job} in ${backfill.env}, ${backfill.id.slice(0, 8)}`}>
-      <header>
-        <div className="context-head">
-          <h2>{backfill.job}</h2>
-          <span className="tag">{backfill.env}</span>
-          <Pill tone={tone} icon={icon}>
-            {name}
-          </Pill>
-        </div>
-        {mayWrite && open && (
-          <div className="row">
-            {backfill.state === "paused" ? (
-              <button type="button" className="button" onClick={resume}>
-                <Icon name="play" /> Resume
-              </button>
-            ) : (
-              <button type="button" className="button" onClick={() => setAsking("pause")}>
-                <Icon name="pause" /> Pause
-              </button>
-            )}
-            <button type="button" className="button danger" onClick={() => setAsking("cancel")}>
-              <Icon name="cross" /> Cancel
-            </button>
-          </div>
-        )}
-      </header>
-      <div className="body stack">
-        {backfill.reason && (
-          <Note tone={backfill.state === "cancelled" ? "wait" : "warn"} icon="info">
-            {backfill.reason}
-          </Note>
-        )}
-        <How backfill={backfill} />
-      </div>
-      <Facts backfill={backfill} />
-      {asking === "pause" && (
-        <ActionDialog
-          title="Pause this backfill?"
-          confirm="Pause"
-          reason
-          onClose={() => setAsking(undefined)}
-          act={(reason) => pauseBackfill({ path, body: { reason } }).then(told)}
-        >
-          No more of its runs start until it is resumed. Those that have started go on.
-        </ActionDialog>
-      )}
-      {asking === "cancel" && (
-        <ActionDialog
-          title="Cancel this backfill?"
-          confirm="Cancel the backfill"
-          danger
-          reason
-          onClose={() => setAsking(undefined)}
-          act={(reason) => cancelBackfill({ path, body: { reason } }).then(told)}
-        >
-          What waits is cancelled; runs that have started go on. It can't be resumed, but another backfill of the same
-          range does what is left.
-        </ActionDialog>
-      )}
-    </section>
+    <WorkCard
+      kind="Backfill"
+      work={backfill}
+      state={STATES[backfill.state]}
+      orders={mayWrite ? ordersOf(backfill, told) : []}
+      facts={<Facts backfill={backfill} />}
+    >
+      <How backfill={backfill} />
+    </WorkCard>
   );
+}
+
+/** What can be asked of it in its state. */
+function ordersOf(backfill: Backfill, told: (after: Backfill) => Promise<void>): Order[] {
+  if (backfill.state !== "running" && backfill.state !== "paused") return [];
+  const path = { backfill_id: backfill.id };
+  const resume: Order = { name: "Resume", icon: "play", act: () => resumeBackfill({ path }).then(told) };
+  const pause: Order = {
+    name: "Pause",
+    icon: "pause",
+    act: (reason) => pauseBackfill({ path, body: { reason } }).then(told),
+    ask: {
+      title: "Pause this backfill?",
+      confirm: "Pause",
+      reason: true,
+      text: "No more of its runs start until it is resumed. Those that have started go on.",
+    },
+  };
+  const cancel: Order = {
+    name: "Cancel",
+    icon: "cross",
+    danger: true,
+    act: (reason) => cancelBackfill({ path, body: { reason } }).then(told),
+    ask: {
+      title: "Cancel this backfill?",
+      confirm: "Cancel the backfill",
+      reason: true,
+      text: "What waits is cancelled; runs that have started go on. It can't be resumed, but another backfill of the same range does what is left.",
+    },
+  };
+  return [backfill.state === "paused" ? resume : pause, cancel];
 }
 
 /** The bar, and its numbers in words that lead to the runs. */

@@ -1,18 +1,22 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
-import { cancelRewind, pauseRewind, type Rewind, resumeRewind } from "../api/calls";
-import { sentence } from "../api/problem";
+import {
+  cancelRewind,
+  compareRewind,
+  dropRewind,
+  pauseRewind,
+  promoteRewind,
+  type Rewind,
+  resumeRewind,
+} from "../api/calls";
 import { rewindsQuery } from "../api/queries";
 import { useMayWrite } from "../app/useMayWrite";
-import { ActionDialog } from "../ui/ActionDialog";
-import { Icon } from "../ui/Icon";
 import { PageHead } from "../ui/Page";
 import { Progress } from "../ui/Progress";
-import { Command, Empty, Fault, Note, Skeleton } from "../ui/parts";
-import { Pill } from "../ui/Status";
+import { Command, Empty, Fault, Skeleton } from "../ui/parts";
 import { Ago, Time } from "../ui/Time";
 import { count } from "../ui/time";
-import { say } from "../ui/toasts";
+import { type Order, WorkCard } from "../ui/WorkCard";
+import { ShadowComparison } from "./ShadowComparison";
 
 export function RewindsPage() {
   const rewinds = useQuery(rewindsQuery);
@@ -46,93 +50,103 @@ const STATES = {
   draining: ["run", "spinner", "Draining"],
   running: ["run", "spinner", "Running"],
   paused: ["warn", "pause", "Paused"],
+  comparing: ["run", "spinner", "Comparing"],
+  ready: ["ok", "search", "Ready"],
+  promoting: ["run", "spinner", "Promoting"],
+  dropping: ["run", "spinner", "Dropping"],
   done: ["ok", "check", "Done"],
+  promoted: ["ok", "check", "Promoted"],
+  dropped: ["wait", "skip", "Dropped"],
   cancelled: ["wait", "skip", "Cancelled"],
   failed: ["fail", "cross", "Failed"],
 } as const;
 
 function RewindCard({ rewind, mayWrite }: { rewind: Rewind; mayWrite: boolean }) {
   const queries = useQueryClient();
-  const [asking, setAsking] = useState<"pause" | "cancel">();
-  const path = { rewind_id: rewind.id };
   const refresh = () => queries.invalidateQueries({ queryKey: ["rewinds"] });
-  const resume = () =>
-    resumeRewind({ path })
-      .then(refresh)
-      .catch((error) => say(sentence(error), "fail"));
-  const [tone, icon, name] = STATES[rewind.state];
-  const open = ["draining", "running", "paused"].includes(rewind.state) && rewind.wanted !== "cancel";
-  const isPaused = rewind.state === "paused" || (rewind.state === "draining" && rewind.wanted === "pause");
   return (
-    <section className="card" aria-label={`Rewind of ${rewind.job} in ${rewind.env}, ${rewind.id.slice(0, 8)}`}>
-      <header>
-        <div className="context-head">
-          <h2>{rewind.job}</h2>
-          <span className="tag">{rewind.env}</span>
-          <Pill tone={tone} icon={icon}>
-            {name}
-          </Pill>
-        </div>
-        {mayWrite && open && (
-          <div className="row">
-            {isPaused ? (
-              <button type="button" className="button" onClick={resume}>
-                <Icon name="play" /> Resume
-              </button>
-            ) : (
-              <button type="button" className="button" onClick={() => setAsking("pause")}>
-                <Icon name="pause" /> Pause
-              </button>
-            )}
-            <button type="button" className="button danger" onClick={() => setAsking("cancel")}>
-              <Icon name="cross" /> Cancel
-            </button>
-          </div>
-        )}
-      </header>
-      <div className="body stack">
-        {rewind.reason && (
-          <Note tone={rewind.state === "failed" ? "fail" : "warn"} icon="info">
-            {rewind.reason}
-          </Note>
-        )}
-        <Progress
-          label={`Progress of ${rewind.job} in ${rewind.env}`}
-          total={rewind.total}
-          parts={[{ status: "SUCCEEDED", count: rewind.done }]}
-        />
-        <span className="muted">
-          {rewind.total
-            ? `${count(rewind.done)} of ${count(rewind.total)} messages`
-            : "waits for its replicas to drain"}
-        </span>
-      </div>
-      <Facts rewind={rewind} />
-      {asking === "pause" && (
-        <ActionDialog
-          title="Pause this rewind?"
-          confirm="Pause"
-          reason
-          onClose={() => setAsking(undefined)}
-          act={(reason) => pauseRewind({ path, body: { reason } }).then(refresh)}
-        >
-          Its replicas drain and stay down until it is resumed. Live messages wait meanwhile.
-        </ActionDialog>
-      )}
-      {asking === "cancel" && (
-        <ActionDialog
-          title="Cancel this rewind?"
-          confirm="Cancel the rewind"
-          danger
-          reason
-          onClose={() => setAsking(undefined)}
-          act={(reason) => cancelRewind({ path, body: { reason } }).then(refresh)}
-        >
-          Its replicas drain, and go on live where they were before it. It can't be resumed.
-        </ActionDialog>
-      )}
-    </section>
+    <WorkCard
+      kind="Rewind"
+      work={rewind}
+      state={STATES[rewind.state]}
+      tag={rewind.mode === "shadow" ? "in shadow" : undefined}
+      orders={mayWrite ? ordersOf(rewind, refresh) : []}
+      facts={<Facts rewind={rewind} />}
+    >
+      <Progress
+        label={`Progress of ${rewind.job} in ${rewind.env}`}
+        total={rewind.total}
+        parts={[{ status: "SUCCEEDED", count: rewind.done }]}
+      />
+      <span className="muted">
+        {rewind.total ? `${count(rewind.done)} of ${count(rewind.total)} messages` : "has not begun yet"}
+      </span>
+      {rewind.comparison && <ShadowComparison comparison={rewind.comparison} />}
+    </WorkCard>
   );
+}
+
+/** What can be asked of it in its state. */
+function ordersOf(rewind: Rewind, refresh: () => Promise<void>): Order[] {
+  const path = { rewind_id: rewind.id };
+  const inShadow = rewind.mode === "shadow";
+  const drop: Order = {
+    name: "Drop",
+    icon: "trash",
+    danger: true,
+    act: () => dropRewind({ path }).then(refresh),
+    ask: {
+      title: "Drop what it made?",
+      confirm: "Drop it",
+      text: "Its topics, States and group are deleted. What is live does not change.",
+    },
+  };
+  if (rewind.state === "ready") {
+    const compare: Order = { name: "Compare", icon: "retry", act: () => compareRewind({ path }).then(refresh) };
+    const promote: Order = {
+      name: "Promote",
+      icon: "check",
+      act: () => promoteRewind({ path }).then(refresh),
+      ask: {
+        title: "Promote what it made?",
+        confirm: "Promote it",
+        text: "Its messages are appended to the original topics, flagged as a re-run, so that whoever reads those gets them. What it set in States becomes new versions. Then it is dropped.",
+      },
+    };
+    return [compare, promote, drop];
+  }
+  if (inShadow && (rewind.state === "comparing" || rewind.state === "failed")) return [drop];
+  if (!["draining", "running", "paused"].includes(rewind.state) || rewind.wanted === "cancel") return [];
+  const isPaused = rewind.state === "paused" || (rewind.state === "draining" && rewind.wanted === "pause");
+  const resume: Order = { name: "Resume", icon: "play", act: () => resumeRewind({ path }).then(refresh) };
+  const pause: Order = {
+    name: "Pause",
+    icon: "pause",
+    act: (reason) => pauseRewind({ path, body: { reason } }).then(refresh),
+    ask: {
+      title: "Pause this rewind?",
+      confirm: "Pause",
+      reason: true,
+      text: inShadow
+        ? "Its run ends, and another one goes on when it is resumed."
+        : "Its replicas drain and stay down until it is resumed. Live messages wait meanwhile.",
+    },
+  };
+  const cancel: Order = {
+    name: "Cancel",
+    icon: "cross",
+    danger: true,
+    act: (reason) => cancelRewind({ path, body: { reason } }).then(refresh),
+    ask: {
+      title: "Cancel this rewind?",
+      confirm: "Cancel the rewind",
+      reason: true,
+      text: inShadow
+        ? "Its run ends, and what it made is deleted."
+        : "Its replicas drain, and go on live where they were before it. It can't be resumed.",
+    },
+  };
+  return [isPaused ? resume : pause, cancel];
 }
 
 function Facts({ rewind }: { rewind: Rewind }) {

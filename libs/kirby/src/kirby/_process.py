@@ -19,6 +19,7 @@ from kirby._hand import in_hand
 from kirby._touches import Direction, Kind, Told, Touches
 from kirby.errors import KafkaUnavailable
 from kirby.rewinding import Mark
+from kirby.shadowing import names
 from kirby.transport import Record
 
 LINEAGE_TOPIC = ".kirby.lineage"
@@ -31,6 +32,7 @@ class Process:
     def __init__(self) -> None:
         self.rerun = os.environ.get("KIRBY_RERUN", "") == "1"
         self.flags = lineage.RERUN if self.rerun else 0
+        self._in_shadow = names.current() is not None
         self._seed = secrets.token_bytes(8)
         self._counter = itertools.count()
         self._ids: dict[str, bytes] = {}
@@ -86,11 +88,12 @@ class Process:
             self._touches.note(header, kind, name, direction=direction)
 
     def _nobody_asks(self) -> bool:
-        return self._told is False
+        """A shadow rewind has touched nothing that others know: the graph is of what is live."""
+        return self._in_shadow or self._told is False
 
     def sending(self, topic: str) -> deque[bytes]:
         """Where to put the header of what was sent to a topic; where nobody would read of it, nowhere."""
-        return self._touches.sending(topic) if self._told is not False else deque()
+        return deque() if self._nobody_asks() else self._touches.sending(topic)
 
     def announce(self, key: str, told: Mapping[str, object]) -> bool:
         """Put it on `.kirby.lineage`, where there is such a topic; elsewhere nobody asks, and that is no error.

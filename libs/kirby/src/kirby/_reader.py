@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from kirby import _drain
 from kirby.errors import KafkaUnavailable, KirbyError, TopicAbsent
 from kirby.rewinding import Mark, Pace, mark_of, pace_of
+from kirby.shadowing import names
 from kirby.transport import (
     BEGINNING,
     END,
@@ -65,6 +66,8 @@ class Reader:
         self.marks: dict[int, Mark] = {}
         """By partition, the rewind that its group is in; those of partitions that went are left for what is in hand."""
         self._unlearnt: set[int] = set()
+        self._only_marked = group is not None and names.current() is not None
+        """In a shadow rewind only what it is about is read: up to its end, and no partition that it is not about."""
         self._careful = False
         """Whether what is in the buffer may not simply be handed out."""
         self._pace: Pace | None = None
@@ -142,7 +145,7 @@ class Reader:
     def _take_in(self, limit: int, timeout: float) -> None:
         """Read more, and leave out what a rewind passes over."""
         records = self._poll(limit, timeout)
-        if self._unlearnt or self.marks:
+        if self._unlearnt or self.marks or self._only_marked:
             self._learn()
             self._pass_over(records)
         else:
@@ -172,9 +175,12 @@ class Reader:
     def _pass_over(self, records: Sequence[Record]) -> None:
         """Keep what is to be handed out; where a rewind has ended early, read on where the group was before it."""
         passed: dict[int, int] = {}
+        beyond: set[int] = set()
         for record in records:
             mark = self.marks.get(record.partition())
-            if mark is not None and mark.passes(record.offset()):
+            if self._is_beyond(record):
+                beyond.add(record.partition())
+            elif mark is not None and mark.passes(record.offset()):
                 passed[record.partition()] = mark.back
             else:
                 self._buffer.append(record)
@@ -182,6 +188,12 @@ class Reader:
             self._seek(Position(self.topic, number, back))
             to = self.marks[number].to
             self._buffer = deque(r for r in self._buffer if r.partition() != number or r.offset() < to)
+        if beyond:
+            self.receiver.pause(self.topic, sorted(beyond & self._assigned))
+
+    def _is_beyond(self, record: Record) -> bool:
+        """Whether a shadow rewind has nothing to do with the record; not known before its partition's commit is."""
+        return self._only_marked and record.partition() not in self._unlearnt and not self._is_rewound(record)
 
     def _may_go_on(self, patience: float) -> bool:
         """Whether the next record's turn has come, by the pace of its rewind; waits for it up to `patience` seconds."""
@@ -266,6 +278,8 @@ class Reader:
         for number, offset in offsets.items():
             self._seek(Position(self.topic, number, offset))
             self._positions[number] = offset
+        if self._only_marked and not self._is_paused:
+            self.receiver.resume(self.topic, sorted(offsets))
         self._buffer = deque(r for r in self._buffer if r.partition() not in offsets)
 
     def _seek(self, position: Position) -> None:
@@ -277,7 +291,7 @@ class Reader:
             except TransientFailure as error:
                 if time.monotonic() >= ends:
                     raise KafkaUnavailable(self._way.servers, f"seeking in {self.topic}: {error}") from error
-                self._buffer.extend(self._poll(_BATCH, 0.05))
+                self._buffer.extend(r for r in self._poll(_BATCH, 0.05) if not self._is_beyond(r))
 
     def mark(self) -> None:
         """Remember this place, for `back_to_mark`."""

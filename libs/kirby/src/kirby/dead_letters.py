@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from kirby import _kafka, lineage
+from kirby import _kafka, _places, lineage
 from kirby._outbox import outbox
 from kirby._process import Route, process
 from kirby.errors import BadMessage, BadValue, CallFailed, KirbyError
@@ -34,14 +34,20 @@ class DeadLetters:
     but: tuple[type[Exception], ...] = field(default=())
 
     def name(self, source: str) -> str:
-        """The topic's full name, for a source with its prefix."""
-        return f"{source}.dead-letters" if self.topic is None else _kafka.prefix() + self.topic
+        """The topic's full name, for a source with its prefix; in a shadow rewind that of the one beside it."""
+        return _places.written(self._own_name(source))
 
     def prepare(self, source: str, way: Transport) -> None:
         """Create the topic when it is absent, as wide as its source. Raises KafkaUnavailable."""
         admin = way.admin()
-        if admin.partitions(self.name(source)) is None:
-            admin.create(self.name(source), partitions=admin.partitions(source) or 1, config={"retention.ms": "-1"})
+        wide = admin.partitions(source) or 1
+        if self.name(source) != (own := self._own_name(source)):
+            _places.make_beside(admin, own, partitions=admin.partitions(own) or wide)
+        elif admin.partitions(own) is None:
+            admin.create(own, partitions=wide, config={"retention.ms": "-1"})
+
+    def _own_name(self, source: str) -> str:
+        return f"{source}.dead-letters" if self.topic is None else _kafka.prefix() + self.topic
 
     def takes(self, error: Exception) -> bool:
         """Whether the message is to blame; what Kafka or the SDK ran into never is."""

@@ -7,10 +7,21 @@ code `unavailable`, and `CallFailed` whose `status` is None or 5xx. Not before s
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class KirbyError(Exception):
     """The root of the SDK's errors; its text is one sentence."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A handler's error comes back from a process pool as it was, whatever its own `__init__` takes."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[KirbyError], words: tuple[Any, ...], told: dict[str, Any]) -> KirbyError:
+    error = kind.__new__(kind, *words)
+    error.__dict__.update(told)
+    return error
 
 
 class KafkaUnavailable(KirbyError):
@@ -77,9 +88,6 @@ class HeldBack(KirbyError):
             " whole script, if it may be repeated"
         )
         self.what = what
-
-    def __reduce__(self) -> tuple[type["HeldBack"], tuple[str]]:
-        return HeldBack, (self.what,)
 
 
 class CallFailed(KirbyError):

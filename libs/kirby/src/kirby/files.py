@@ -51,16 +51,16 @@ class Store(Protocol):
     """Where files lie; paths are relative to it, with `/`."""
 
     def get(self, path: str) -> bytes:
-        """Raises FileNotFoundError."""
+        """The content. Raises FileNotFoundError, and the store's own errors."""
 
     def put(self, path: str, data: bytes) -> None:
-        """Whole or not at all: no reader sees a part."""
+        """Write the content, whole or not at all: no reader sees a part. Raises the store's own errors."""
 
     def head(self, path: str) -> Stat | None:
-        """None when there is no such file."""
+        """Size in bytes, time and mark; None when there is no such file."""
 
     def list(self, prefix: str) -> Iterable[Stat]:
-        """All files whose paths begin so, in folders, too."""
+        """All files whose paths begin so, in folders, too, in no order."""
 
     def delete(self, path: str) -> None:
         """No error when it is not there."""
@@ -95,7 +95,7 @@ class File:
     def read(self) -> bytes:
         """The content."""
         try:
-            with _told(self.uri):
+            with told(self.uri):
                 content = self._store.get(self._path)
         except FileNotFoundError:
             raise FileAbsent(self.uri) from None
@@ -116,7 +116,7 @@ class File:
         In a re-run it raises `HeldBack` unless `rerun="allow"`; `write_json` and `delete` do so, too.
         """
         effect(f"writing {self.uri}", rerun=rerun)
-        with _told(self.uri):
+        with told(self.uri):
             self._store.put(self._path, content.encode() if isinstance(content, str) else content)
         process().touched("file", self._address())
 
@@ -130,13 +130,13 @@ class File:
 
     def stat(self) -> Stat | None:
         """Its size in bytes and when it was modified; None when it is not there."""
-        with _told(self.uri):
+        with told(self.uri):
             return self._store.head(self._path)
 
     def delete(self, *, rerun: Rerun | None = None) -> None:
         """Delete it; no error when it is not there."""
         effect(f"deleting {self.uri}", rerun=rerun)
-        with _told(self.uri):
+        with told(self.uri):
             self._store.delete(self._path)
         process().touched("file", self._address())
 
@@ -174,7 +174,7 @@ class File:
 
     def _listing(self, pattern: str) -> list[Stat]:
         folder = self._path if self._path.endswith("/") or not self._path else self._path + "/"
-        with _told(self.uri):
+        with told(self.uri):
             found = list(self._store.list(folder))
         return [s for s in found if fnmatch.fnmatch(s.path[len(folder) :], pattern)]
 
@@ -208,12 +208,14 @@ class Seen:
 
 
 class LocalStore:
-    """The disk of this machine; paths are absolute or relative to the working folder."""
+    """The disk of this machine, as a `Store`; paths are absolute or relative to the working folder. Raises OSError."""
 
     def get(self, path: str) -> bytes:
+        """The file's bytes. Raises FileNotFoundError."""
         return Path(path).read_bytes()
 
     def put(self, path: str, data: bytes) -> None:
+        """Write beside the file and rename; folders are made. The mode is what the umask leaves of 0666."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         number, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -227,12 +229,14 @@ class LocalStore:
             raise
 
     def head(self, path: str) -> Stat | None:
+        """Size in bytes and time of modification, by the file system's clock; None when there is no such file."""
         try:
             return _stat(path, os.stat(path))
         except FileNotFoundError:
             return None
 
     def list(self, prefix: str) -> Iterable[Stat]:
+        """The files below the folder `prefix`; those whose names begin with a dot are left out."""
         for folder, _, names in os.walk(prefix or "."):
             for name in names:
                 path = f"{folder.rstrip('/')}/{name}"
@@ -241,34 +245,41 @@ class LocalStore:
                     yield stat
 
     def delete(self, path: str) -> None:
+        """Delete the file; no error when it is not there."""
         Path(path).unlink(missing_ok=True)
 
 
 class ObjectStore:
-    """A bucket, by obstore."""
+    """A bucket, by obstore, as a `Store`. Raises obstore's errors, which `File` tells as `StoreUnavailable`."""
 
     def __init__(self, address: str) -> None:
+        """`address`: `s3://BUCKET` and the like. Raises KirbyError without obstore, or StoreUnavailable."""
         self._obstore = needed("obstore", extra="files", what=f"kirby.File({address!r})")
-        with _told(address):
+        with told(address):
             self._bucket = needed("obstore.store", extra="files", what="kirby.File").from_url(address)
 
     def get(self, path: str) -> bytes:
+        """The object's bytes. Raises FileNotFoundError."""
         return bytes(self._obstore.get(self._bucket, path).bytes())
 
     def put(self, path: str, data: bytes) -> None:
+        """Write the object; large ones in parts of 5 MB, which become one."""
         self._obstore.put(self._bucket, path, data)
 
     def head(self, path: str) -> Stat | None:
+        """Size in bytes and time of modification, by the store's clock; None when there is no such object."""
         try:
             return _object(self._obstore.head(self._bucket, path))
         except FileNotFoundError:
             return None
 
     def list(self, prefix: str) -> Iterable[Stat]:
+        """The objects below the folder `prefix`, asked for page by page."""
         for some in self._obstore.list(self._bucket, prefix or None):
             yield from map(_object, some)
 
     def delete(self, path: str) -> None:
+        """Delete the object; no error when it is not there."""
         try:
             self._obstore.delete(self._bucket, path)
         except FileNotFoundError:
@@ -290,9 +301,12 @@ def stored_in(store: Store) -> Iterator[None]:
 
 
 def _locate(uri: str) -> tuple[Store, str]:
+    return (_chosen, uri) if _chosen is not None else store_of(uri)
+
+
+def store_of(uri: str) -> tuple[Store, str]:
+    """The store of an address, and the path in it. Raises KirbyError for an address that names no bucket."""
     parts = urlsplit(uri)
-    if _chosen is not None:
-        return _chosen, uri
     if parts.scheme in ("", "file"):
         return LocalStore(), unquote(parts.path) if parts.scheme else uri
     if not parts.netloc and parts.scheme != "memory":
@@ -301,8 +315,8 @@ def _locate(uri: str) -> tuple[Store, str]:
 
 
 @contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """The stores' own errors as ours."""
+def told(uri: str) -> Iterator[None]:
+    """The stores' own errors as ours: StoreUnavailable, and FileNotFoundError as it is."""
     try:
         yield
     except (FileNotFoundError, KirbyError):

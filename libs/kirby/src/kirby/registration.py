@@ -95,8 +95,18 @@ def register(script_id: str, *, source_id: str | None = None, destination_id: st
     call("PATCH", "registration", form={name: value for name, value in form.items() if value is not None})
 
 
-def call(method: str, path: str, *, query: dict[str, str] | None = None, form: dict[str, str] | None = None) -> Any:
-    """One question to the api, with the run's token, tried again as web services are. Raises Refused."""
+def call(
+    method: str,
+    path: str,
+    *,
+    query: dict[str, str] | None = None,
+    form: dict[str, str] | None = None,
+    body: Any = None,
+) -> Any:
+    """One question to the api, with the run's token, tried again as web services are. `body` is sent as JSON.
+
+    Raises Refused.
+    """
     address = api_address()
     if address is None:
         raise Refused("KIRBY_URL is not set: start the script by Kirby, or set the api's address", None)
@@ -105,13 +115,16 @@ def call(method: str, path: str, *, query: dict[str, str] | None = None, form: d
         raise Refused(f"KIRBY_URL is not an http address: {address}", None)
     retries, attempt = _retry.from_environment(), 1
     while True:
-        request = Request(url, method=method, data=urlencode(form).encode() if form else None)  # noqa: S310
+        data = urlencode(form).encode() if form else None if body is None else orjson.dumps(body)
+        request = Request(url, method=method, data=data)  # noqa: S310
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
         token = run_token() or os.environ.get("KIRBY_TOKEN")
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
             with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-                return orjson.loads(answer.read())
+                return orjson.loads(answer.read() or b"null")
         except HTTPError as error:
             refused = Refused(f"Kirby's api answered {error.code}: {_reason(error)}", error.code)
             wait = retries.next_wait(method, attempt=attempt, status=error.code)

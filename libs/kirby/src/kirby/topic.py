@@ -90,6 +90,7 @@ class Topic(Generic[V]):
         self._place = _places.locate(name, env=env)
         self.name: str = self._place.name
         self.base_name: str = name
+        self._written = self.name if self._place.origin else _places.written(self.name)
         self.group: str | None = _places.group_name(group)
         self._serializer = find(serializer, model=model)
         self._encode = self._serializer.encode
@@ -155,7 +156,7 @@ class Topic(Generic[V]):
         # Before the message has its time: what is summed up must not begin after it.
         sent = (_process.known or _process.process()).sent
         queue = sent.get(self.name) or _process.process().sending(self.name)
-        (transaction() or outbox()).send(self.name, data, key, own, at_ms)
+        (transaction() or outbox()).send(self._written, data, key, own, at_ms)
         queue.append(header)
         if len(queue) >= MOST:
             _process.tell_touches()
@@ -314,17 +315,33 @@ class Topic(Generic[V]):
         handler: Callable[[list[Message[V]]], Any],
         *,
         max_records: int = 500,
+        dead_letters: DeadLetters | None = None,
         every: float = 1.0,
         timeout: float | None = None,
         exactly_once: bool = False,
     ) -> None:
         """Call `handler` with lists of up to `max_records` messages, and commit as `process` does.
 
+        With `dead_letters`, a list whose handler raised is handed out again in lists of one message: those whose
+        handler still raises, after `attempts` of these, go to the dead letters, and the others are done. What the
+        handler had sent for the list is sent again, except with `exactly_once`. What can't be read goes to the dead
+        letters at once. Without them an error stops the processing, and is raised.
         `exactly_once`: what was sent and the offsets are committed in transactions, as in `exactly_once`.
+
+        >>> import kirby
+        >>> with kirby.Topic("ratios", group="halves", create=True) as ratios, kirby.Topic("halves", create=True) as to:
+        ...     for number in (2, "two", 4):
+        ...         ratios.send(number)
+        ...     ratios.process_batches(
+        ...         lambda messages: to.send([m.value / 2 for m in messages]),
+        ...         dead_letters=kirby.DeadLetters(),
+        ...         timeout=0.5,
+        ...     )
         """
-        _processing.batches(
-            self, handler, max_records=max_records, every=every, timeout=timeout, exactly_once=exactly_once
-        )
+        from kirby._batches import Batches
+
+        batches = Batches(self, handler, max_records=max_records, dead_letters=dead_letters, every=every)
+        (batches.run_exactly_once if exactly_once else batches.run_at_least_once)(timeout)
 
     def exactly_once(self, *, every: float = 0.1, timeout: float | None = None) -> Iterator[Message[V]]:
         """As `iterate`, and what is sent in the loop and the place in this topic are committed in one transaction.
@@ -480,8 +497,15 @@ class Topic(Generic[V]):
         hold(None)
         return []
 
-    def _batch(self, records: list[Record], reader: Reader) -> list[Message[V]]:
-        """Their messages; before one that can't be read the batch ends, so that the error is raised in its turn."""
+    def _batch(
+        self,
+        records: list[Record],
+        reader: Reader,
+        *,
+        aside: Callable[[Record, BadMessage], bool] = lambda record, error: False,
+    ) -> list[Message[V]]:
+        """Their messages; before one that can't be read the batch ends, so that the error is raised in its turn,
+        unless `aside` has taken it."""
         if self._rerun == "accept" and not self._apart:
             # Where one can't be read, which one it is, and what comes before it, is found below.
             with suppress(Exception):
@@ -490,7 +514,9 @@ class Topic(Generic[V]):
         for number, record in enumerate(records):
             try:
                 message = self._message(record)
-            except BadMessage:
+            except BadMessage as error:
+                if aside(record, error):
+                    continue
                 if not batch:
                     reader.put_back(records[number + 1 :])
                     raise
@@ -568,12 +594,19 @@ class Topic(Generic[V]):
     def _make_sure(self, *, sending: bool = False) -> None:
         if sending and self._place.origin:
             raise KirbyError(f"{self.name!r} is a topic of {self._place.origin}, which is only read from here")
+        if self._known:
+            return
         admin = self._place.way.admin()
-        if not self._known and admin.partitions(self.name, timeout=_FIRST_CONTACT_S) is None:
+        is_beside = sending and self._written != self.name
+        there = admin.partitions(self.name, timeout=_FIRST_CONTACT_S)
+        if there is None:
             if not self._create or self._place.origin:
                 raise TopicAbsent(self.name)
-            admin.create(self.name, partitions=self._partitions, config=_KEPT_FOR_EVER)
-        self._known = not self._place.origin
+            if not is_beside:
+                admin.create(self.name, partitions=self._partitions, config=_KEPT_FOR_EVER)
+        if is_beside:
+            _places.make_beside(admin, self.name, partitions=there or self._partitions)
+        self._known = not self._place.origin and (sending or self._written == self.name)
 
 
 class _Messages(Iterator[Message[V]]):

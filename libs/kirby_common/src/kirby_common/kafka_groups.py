@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -15,8 +15,10 @@ from aiokafka.errors import (
     KafkaError,
     RebalanceInProgressError,
     UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
@@ -26,6 +28,8 @@ from kirby_common.ports import Bounds, BusUnavailable, Commit, GroupInUse, Group
 from kirby_common.settings import KafkaSettings
 
 _IN_USE = (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError)
+_NON_EMPTY = 68
+"""The code of a group that has members, for which aiokafka has no class."""
 _PEEK_MS = 200
 _PEEKS = 10
 
@@ -74,6 +78,26 @@ class KafkaGroups:
                     raise GroupInUse(group)
                 if code:
                     raise BusUnavailable(f"Kafka refuses the commit of {topic}:{number} for {group}: {error.__name__}")
+
+    async def forget(self, group: str, is_ours: Callable[[str], bool]) -> None:
+        """Delete the group, and the topics of whose names that is true; what is not there is no error.
+
+        Raises `GroupInUse` when the group has members, `BusUnavailable`.
+        """
+        async with self._asking() as admin:
+            topics = [name for name in await admin.list_topics() if is_ours(name)]
+            coordinator = await admin.find_coordinator(group)
+            answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+            for _, code in answer.results:
+                if code == _NON_EMPTY:
+                    raise GroupInUse(group)
+                if code not in (0, GroupIdNotFound.errno):
+                    raise BusUnavailable(f"Kafka does not delete the group {group}: {for_code(code).__name__}")
+            if topics:
+                deleted = await admin.delete_topics(topics)
+                for topic, code, *_ in deleted.topic_error_codes:
+                    if code not in (0, UnknownTopicOrPartitionError.errno):
+                        raise BusUnavailable(f"Kafka does not delete the topic {topic}: {for_code(code).__name__}")
 
     async def bounds(
         self, places: Iterable[Place], *, start: datetime, end: datetime | None = None

@@ -1,6 +1,6 @@
 """The ports that more than one service has. Adapters and fakes pass one contract suite (tests/contract)."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -155,6 +155,10 @@ class Groups(Protocol):
 
     async def commit(self, group: str, commits: Mapping[Place, Commit]) -> None:
         """Raises `GroupInUse` when the group has members."""
+        ...
+
+    async def forget(self, group: str, is_ours: Callable[[str], bool]) -> None:
+        """Delete the group, and the topics of whose names that is true. No error when they are not there."""
         ...
 
     async def bounds(

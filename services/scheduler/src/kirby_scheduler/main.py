@@ -96,7 +96,7 @@ async def lead(term: Term, relay: OutboxRelay, *, settings: SchedulerSettings, w
             _each(second, relay, lambda: sweep(term, offers_prefix=prefix)),
             _each(2 * second, relay, lambda: explain(term, lease=lease)),
             backfill_loop(term, relay, offers_prefix=prefix),
-            rewind_loop(term, clusters.groups),
+            rewind_loop(term, relay, clusters.groups, offers_prefix=prefix),
             _each(max(lease / 4, second), relay, lambda: watch(term, lease=lease, grace=settings.kirby_alert_grace)),
             _each(max(lease / 2, 5 * second), relay, lambda: sample(term, clusters)),
             arbiter_loop(term, relay, lease_s=lease.total_seconds(), offers_prefix=prefix, changed=lost),

@@ -44,6 +44,9 @@ class WorkerSettings(ServiceSettings):
     kirby_public_index_url: str | None = Field(
         default=None, description="the second index; `none`: only the private one"
     )
+    kirby_objects_url: str | None = Field(
+        default=None, description="where scripts keep large values of States: a folder that all share, or s3://…"
+    )
     kirby_supervisor_group_id: str = Field(default="default", description="the pool of workers that share offers")
     kirby_worker_labels: str = Field(default="", description="what this worker has, as gpu=yes,site=lab")
     kirby_places: int = Field(default=64, ge=1, le=1000, description="how many runs may wait here for their time")

@@ -297,6 +297,7 @@ def _surroundings(settings: WorkerSettings) -> Surroundings:
     return Surroundings(
         url=settings.base_url,
         kafka=kafka,
+        objects=settings.kirby_objects_url,
         inherited=inherited_from(os.environ),
         path=os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
     )

@@ -45,7 +45,9 @@ LOCAL = {
     "publish": LocalCommand("kirby.cli.publish:app", "Upload wheels or sdists to the private index."),
     "replay": LocalCommand("kirby.cli.replay:app", "Copy stored messages to another environment, or into a folder."),
     "rewind": LocalCommand("kirby.cli.rewind:app", "Process stored messages again, flagged as a re-run."),
-    "rewinds": LocalCommand("kirby.cli.rewinds:app", "Rewinds: list, look at one, pause, resume, cancel, throttle."),
+    "rewinds": LocalCommand(
+        "kirby.cli.rewinds:app", "Rewinds: list, pause, resume, cancel, throttle; compare, promote, drop."
+    ),
     "run": LocalCommand("kirby.cli.run_file:app", "Run a script file once, with its lines here."),
     "runs": LocalCommand("kirby.cli.runs:app", "List runs; look at one, stop it, run it again."),
     "schedules": LocalCommand("kirby.cli.database.schedules:app", "Schedules, and when they are due."),

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -35,6 +35,10 @@ def rewind(
     ] = None,
     job: Annotated[str | None, Parameter(help="Of a topic's readers only this one.")] = None,
     rate: Annotated[float | None, Parameter(help="So many messages a second at most.")] = None,
+    mode: Annotated[
+        Literal["in-place", "shadow"],
+        Parameter(help="In shadow a run beside the daemon writes to topics of its own, to be compared and promoted."),
+    ] = "in-place",
     partly: Annotated[bool, Parameter(negative="", help="Do what is left when older messages are gone.")] = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Only show what it would do and touch.")] = False,
     detach: Annotated[bool, Parameter(negative="", help="Do not watch it to its end.")] = False,
@@ -44,8 +48,9 @@ def rewind(
 ) -> int:
     """Process again what a topic's readers, or a job, have processed; on a terminal it asks first.
 
-    The replicas of each daemon drain, their group moves back, and they start again: live messages wait until then. Of
-    a scheduled job the due times run again. Exits 1 unless all is done.
+    The replicas of each daemon drain, their group moves back, and they start again: live messages wait until then. In
+    shadow, live work goes on; `kirby rewinds compare`, `promote` and `drop` do the rest. Of a scheduled job the due
+    times run again. Exits 1 unless all is done.
     """
     body = {
         "target": target,
@@ -54,6 +59,7 @@ def rewind(
         "from": moment(from_, option="--from"),
         "to": None if to is None else moment(to, option="--to"),
         "rate": rate,
+        "mode": mode,
         "partly": partly,
     }
     with connect(home) as client:
@@ -115,9 +121,21 @@ def _sentences(preview: Mapping[str, Any]) -> list[str]:
 
 def _of(one: Mapping[str, Any]) -> list[str]:
     lasts = f", {one['lasts_s']:.0f} s at that rate" if one["lasts_s"] is not None else ""
+    if one["mode"] == "shadow":
+        return _of_shadow(one, lasts)
     touched = [*one["touched_topics"], *one["touched_jobs"], *one["touched_others"]]
     return [
         f"{one['job']}@{one['env']}: {one['messages']} messages are processed again{lasts}; live ones wait meanwhile",
         f"  touched: {', '.join(touched) if touched else 'nothing that is known'}",
+        *(f"  note: {warning}" for warning in one["warnings"]),
+    ]
+
+
+def _of_shadow(one: Mapping[str, Any], lasts: str) -> list[str]:
+    """Nothing is touched before it is promoted."""
+    touched = [*one["touched_topics"], *one["touched_jobs"], *one["touched_others"]]
+    return [
+        f"{one['job']}@{one['env']}: {one['messages']} messages are processed again in shadow{lasts}; live ones go on",
+        f"  touched when it is promoted: {', '.join(touched) if touched else 'nothing that is known'}",
         *(f"  note: {warning}" for warning in one["warnings"]),
     ]

@@ -9,17 +9,19 @@ from kirby.cli.client import Client, ref
 from kirby.cli.errors import ExitCode
 
 _WIDTH = 30
-_ENDED = ("done", "cancelled", "failed")
+_WELL = ("done", "ready", "promoted", "dropped")
+_ENDED = (*_WELL, "cancelled", "failed")
 
 
 def ended(rewind: Mapping[str, Any]) -> bool:
+    """Whether nothing more happens by itself: a shadow that is ready waits for somebody to decide."""
     return rewind["state"] in _ENDED
 
 
 def progress(rewind: Mapping[str, Any]) -> str:
     """`▇▇▇▇······ 40 of 100  running`."""
     done, total = rewind["done"], rewind["total"]
-    filled = _WIDTH * done // total if total else _WIDTH if rewind["state"] == "done" else 0
+    filled = _WIDTH * done // total if total else _WIDTH if rewind["state"] in _WELL else 0
     return f"{'▇' * filled}{'·' * (_WIDTH - filled)} {done} of {total or '?'}  {doing(rewind)}"
 
 
@@ -33,7 +35,8 @@ def doing(rewind: Mapping[str, Any]) -> str:
 def told(rewind: Mapping[str, Any]) -> str:
     """How it is, in one sentence."""
     why = f" ({rewind['reason']})" if rewind.get("reason") else ""
-    return f"rewind {rewind['id']} of {rewind['job']}@{rewind['env']} is {doing(rewind)}{why}"
+    how = " in shadow" if rewind["mode"] == "shadow" else ""
+    return f"rewind {rewind['id']} of {rewind['job']}@{rewind['env']}{how} is {doing(rewind)}{why}"
 
 
 def watched(client: Client, rewinds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -56,5 +59,5 @@ def _watched(client: Client, rewind: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def code_of(rewinds: Sequence[Mapping[str, Any]]) -> int:
-    """0 when all are done."""
-    return ExitCode.OK if all(rewind["state"] == "done" for rewind in rewinds) else ExitCode.FAILED
+    """0 when all are done, or ready."""
+    return ExitCode.OK if all(rewind["state"] in _WELL for rewind in rewinds) else ExitCode.FAILED

@@ -139,6 +139,9 @@ def _environments(
     worker = common | package_index | {"KIRBY_URL": at["api"], "KIRBY_VAULT_URL": at["vault"]}
     worker["KIRBY_LEDGER_URL"] = at["ledger"]
     del worker["KIRBY_PACKAGE_UPLOAD_URL"]
+    if "KIRBY_RUN_AS" not in os.environ:
+        # Another user's scripts could not enter the home: theirs keep large values in that user's own folder.
+        worker.setdefault("KIRBY_OBJECTS_URL", str(home.path / "objects"))
     # Receivers on this machine are the only ones a laptop's webhooks can have.
     notifier = {"KIRBY_NOTIFIER_ALLOW_PRIVATE": "true"} | common | database | signing | {"KIRBY_PUBLIC_URL": at["api"]}
     return {

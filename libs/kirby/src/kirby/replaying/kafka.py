@@ -29,8 +29,12 @@ class KafkaSource:
         self._way = way
         self._site = Site(way.admin().cluster_id(), prefix)
 
+    def topic(self, name: str) -> str:
+        """The topic's full name."""
+        return self._site.prefix + name
+
     def extent(self, name: str, *, since: datetime | None, until: datetime | None) -> Extent:
-        topic = self._site.prefix + name
+        topic = self.topic(name)
         count = self._way.admin().partitions(topic)
         if count is None:
             raise ReplayRefused(f"there is no topic {topic} at {self._way.servers}")

@@ -56,10 +56,14 @@ class Replica:
         way: Transport,
         on_seen: Callable[[Seen], None],
         fresh_within: timedelta | None,
+        topic: str | None = None,
+        base: "Replica | None" = None,
     ) -> None:
         self.name = name
-        self.topic = log_topic(name, prefix=prefix)
-        self._latest = latest_topic(name, prefix=prefix)
+        self.topic = topic or log_topic(name, prefix=prefix)
+        self.base = base
+        """What a key has that was never set in this log, which is an overlay then: the original's copy."""
+        self._latest = f"{topic}.latest" if topic else latest_topic(name, prefix=prefix)
         self._way = way
         self._on_seen = on_seen
         self._fresh_s = None if fresh_within is None else fresh_within.total_seconds()
@@ -77,6 +81,8 @@ class Replica:
 
     def start(self) -> None:
         """Begin to read; returns when everything is here that was in the log by then. Raises what stands against it."""
+        if self.base is not None:
+            self.base.start()
         self._thread.start()
         with self.changed:
             self.changed.wait_for(lambda: self._ready or self.problem, timeout=_STARTED_S)
@@ -85,8 +91,14 @@ class Replica:
         if not self._ready:
             raise KafkaUnavailable(self._way.servers, f"State {self.name!r} was not read within {_STARTED_S:g} s")
 
+    def hear(self, on_seen: Callable[[Seen], None]) -> None:
+        """Have another one called from here on."""
+        self._on_seen = on_seen
+
     def close(self) -> None:
         self._closing = True
+        if self.base is not None:
+            self.base.close()
         if self._thread is not threading.current_thread() and self._thread.is_alive():
             self._thread.join(timeout=30)
 
@@ -101,8 +113,19 @@ class Replica:
                     self.rows[key] = row
         return row
 
+    def newest(self, key: str) -> Latest | None:
+        """As `row`, and of an overlay what lies under it where it has none."""
+        row = self.row(key)
+        return row if row is not None or self.base is None else self.base.row(key)
+
+    def known(self) -> list[str]:
+        """Those that have a row, those under an overlay included."""
+        return list(self.rows) if self.base is None else list({*self.rows, *self.base.rows})
+
     def make_sure(self) -> None:
         """Raises the problem, or StateStale when the limit of freshness can't be kept."""
+        if self.base is not None:
+            self.base.make_sure()
         if self.problem is not None:
             raise self.problem
         limit = self._fresh_s

@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kirby._serializers import Serializer, find, needed, why
+from kirby._serializers import Serializer, find, why
 from kirby.errors import BadValue
+from kirby.files import store_of, told
 from kirby.state.errors import ValueLost
 from kirby.state.records import JSON, Value
 
@@ -25,7 +26,7 @@ class Values:
         self._objects = objects
 
     def encode(self, value: Any) -> Value:
-        """Raises BadValue; OSError and the store's own errors for a large value that can't be kept."""
+        """Raises BadValue, and StoreUnavailable for a large value that can't be kept."""
         if value is None:
             raise BadValue(self._name, "None is what a key that is not set has; delete the key instead")
         try:
@@ -39,7 +40,8 @@ class Values:
         return Value(_SCHEME + digest.encode(), self._serializer.content_type, stored=True)
 
     def decode(self, value: Value) -> Any:
-        """Raises BadValue for what its serializer can't read, ValueLost for a large value that is gone."""
+        """Raises BadValue for what its serializer can't read, ValueLost for a large value that is gone,
+        StoreUnavailable for one that can't be had now."""
         data = self._fetched(value) if value.stored else value.data
         serializer = self._serializer
         try:
@@ -62,29 +64,31 @@ def _by_content_type(content_type: str) -> Serializer:
 
 
 class _Objects:
-    """Objects by their hash, in a folder or an object store that obstore knows."""
+    """Objects by their hash, in a folder or a bucket."""
 
     def __init__(self, url: str) -> None:
-        self._obstore = needed("obstore", extra="files", what="a State's value of more than 256 kB")
-        self._url = url
-        if "://" in url:
-            self._store = self._obstore.store.from_url(url)
-        else:
-            self._store = self._obstore.store.LocalStore(Path(url), mkdir=True)
+        self._url = url.rstrip("/")
+        self._store, self._folder = store_of(self._url)
 
     def put(self, digest: str, data: bytes) -> None:
-        """Writing it again writes the same."""
-        self._obstore.put(self._store, _path(digest), data)
+        """Writing it again writes the same. Raises StoreUnavailable."""
+        with told(self._url):
+            self._store.put(self._place(digest), data)
 
     def get(self, digest: str) -> bytes:
+        """Raises ValueLost, StoreUnavailable."""
         where = f"{self._url}/{_path(digest)}"
         try:
-            data = bytes(self._obstore.get(self._store, _path(digest)).bytes())
+            with told(self._url):
+                data = self._store.get(self._place(digest))
         except FileNotFoundError as error:
             raise ValueLost(where, "it is not there") from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueLost(where, "it has another hash")
         return data
+
+    def _place(self, digest: str) -> str:
+        return f"{self._folder}/{_path(digest)}" if self._folder else _path(digest)
 
 
 def _path(digest: str) -> str:

@@ -65,9 +65,13 @@ class Writing:
         restores: int | None = None,
         inputs: tuple[str, ...] = (),
         rerun: bool = False,
+        n: int | None = None,
     ) -> Pending:
-        """Send a mutation, after an earlier one of the same key is over. Raises NotWritten, the State's problem."""
-        pending = self._numbered(key, expect)
+        """Send a mutation, after an earlier one of the same key is over. Raises NotWritten, the State's problem.
+
+        `n`: its number, higher than those before; for who names the writer, and says again what may be written already.
+        """
+        pending = self._numbered(key, expect, n)
         mutation = Mutation(
             key=key,
             op=op,
@@ -111,12 +115,12 @@ class Writing:
     def close(self) -> None:
         self._sender.close()
 
-    def _numbered(self, key: str, expect: int | None) -> Pending:
+    def _numbered(self, key: str, expect: int | None, n: int | None) -> Pending:
         while True:
             with self._lock:
                 busy = self._busy.get(key)
                 if busy is None:
-                    self._n += 1
+                    self._n = self._n + 1 if n is None else n
                     pending = self._busy[key] = self._pending[self._n] = Pending(key, self._n, expect)
                     return pending
             if not self._until(partial(_is_over, busy)):

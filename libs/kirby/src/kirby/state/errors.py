@@ -78,6 +78,18 @@ class OwnerAbsent(NotWritten):
         super().__init__(name, key, reason)
 
 
+class OwnedByAnother(StateError):
+    """Another group owns the State: two would each decide versions for themselves."""
+
+    def __init__(self, name: str, *, owner: str, group: str) -> None:
+        super().__init__(
+            f"State {name!r} is owned by the group {owner!r}, and so not by {group!r}: take another name,"
+            f" or read the topic as its owner does, by Topic(…, group=…)"
+        )
+        self.owner = owner
+        self.group = group
+
+
 class NotOwned(StateError):
     """The key is in a partition that is not this process's, or not that of the message in hand."""
 

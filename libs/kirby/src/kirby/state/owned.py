@@ -12,6 +12,8 @@ from kirby._process import process
 from kirby._serializers import Serializer, find
 from kirby._transactions import transaction
 from kirby.message import Message
+from kirby.shadowing import names
+from kirby.state._claim import claim
 from kirby.state._filling import Log
 from kirby.state._owner import Owner, Table
 from kirby.state._past import Version, made_version, past
@@ -46,7 +48,8 @@ class OwnedState:
     write costs no waiting, and a member that is replaced can't write any more.
 
     A key must be in the partition of the message in hand, else `NotOwned`: use the message's own key. Other processes
-    read it by `State(name)`; what they set there goes to the owner, as a command. One group owns a State.
+    read it by `State(name)`; what they set there goes to the owner, as a command. One group owns a State, the
+    first that makes an OwnedState of it; another one gets `OwnedByAnother`.
 
     `create`: make the State when it is absent, with as many partitions as the topic; else `StateAbsent`. `model` and
     `serializer` are as in `State`. Not for other threads than the one with the loop.
@@ -73,6 +76,10 @@ class OwnedState:
         serializer: str | Serializer = "json",
     ) -> None:
         self.name: str = checked_name(name)
+        if names.current() is not None:
+            raise StateError(
+                f"State {name!r} is owned by its processor, which a shadow rewind can't work beside: rewind it in place"
+            )
         self._source = topic
         self._values = Values(name, find(serializer, model=model))
         self._prefix = _kafka.prefix()
@@ -82,6 +89,8 @@ class OwnedState:
         self._n = 0
         self._places: dict[str, tuple[int, bytes]] = {}
         self._log = Log(name, self._prefix, self._make_sure(create=create), topic._place.way)
+        if topic.group is not None:
+            claim(self._log, topic.group)
         self._owner = Owner(self._log, source=topic.name, reader=topic._reading)
         topic._join(self._owner)
 

@@ -23,6 +23,8 @@ JSON = "application/json"
 MAX_KEY_BYTES = 1024
 POSITION_KEY = b""
 """In `.latest`: the record that says up to which offset of the log's partition the topic has been folded."""
+OWNER_KEY = b"\0owner"
+"""In an owned State's log: the record that says which group owns it. It is no mutation, so the rule skips it."""
 LOG_CONFIG = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
 """What the log's topic must be: kept for ever, dated by the broker."""
 COMMANDS_CONFIG = {"retention.ms": "86400000", "message.timestamp.type": "LogAppendTime"}
@@ -209,6 +211,19 @@ def decode_latest(data: bytes | None) -> Latest:
         return Latest(memory_from(line), value, str(line["by"]), _natural(line["at"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord(f"not a memory: {error}") from error
+
+
+def encode_owner(group: str) -> bytes:
+    """The value of the record at `OWNER_KEY`."""
+    return orjson.dumps({"owner": group})
+
+
+def decode_owner(data: bytes | None) -> str:
+    """The group. Raises BadRecord."""
+    try:
+        return str(orjson.loads(data or b"")["owner"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadRecord(f"not an owner: {error}") from error
 
 
 def encode_position(next_offset: int) -> bytes:

@@ -18,7 +18,9 @@ from kirby._process import process
 from kirby._serializers import Serializer, find
 from kirby._transactions import transaction
 from kirby.message import Message
-from kirby.state._past import Version, made_version, past
+from kirby.shadowing import names
+from kirby.state._overlay import expected, overlay, pasts
+from kirby.state._past import Version, made_version
 from kirby.state._replica import Replica, Seen
 from kirby.state._values import Values
 from kirby.state._writer import Pending, Writing, judged
@@ -109,14 +111,14 @@ class State:
         """The key's version now, 0 if it was never set. A deletion counts."""
         replica = self._open()
         replica.make_sure()
-        row = replica.row(key)
+        row = replica.newest(key)
         return 0 if row is None else row.memory.version
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that have a value now and begin so, in no order."""
         replica = self._open()
         replica.make_sure()
-        for key in list(replica.rows):
+        for key in replica.known():
             if key.startswith(prefix) and self._newest(key) is not None:
                 yield key
 
@@ -124,7 +126,7 @@ class State:
         """As `keys`, with the values; each value is the newest when it is given out."""
         replica = self._open()
         replica.make_sure()
-        for key in list(replica.rows):
+        for key in replica.known():
             if key.startswith(prefix) and (value := self._newest(key)) is not None:
                 yield key, self._values.decode(value)
 
@@ -149,7 +151,7 @@ class State:
         replica = self._open()
         while True:
             replica.make_sure()
-            row = replica.row(key)
+            row = replica.newest(key)
             before = None if row is None or row.value is None else self._values.decode(row.value)
             wanted = change(before)
             try:
@@ -171,14 +173,18 @@ class State:
     def history(self, key: str) -> list[Version]:
         """Every version of the key, oldest first. Reads the log, which takes as long as the log is."""
         replica = self._open()
-        found = past(self._way, replica.topic, key, partitions=replica.partitions)
+        found = pasts(self._way, replica, key)
         return [made_version(m, number, at_ms, self._decoded(m.value)) for m, number, at_ms in found]
 
     def restore(self, key: str, version: int, *, expect_version: int | None = None) -> int:
         """Bring an old version back, as a new one, and return its number. Raises `VersionAbsent`."""
         replica = self._open()
-        for mutation, number, _ in past(self._way, replica.topic, key, partitions=replica.partitions):
+        for mutation, number, _ in pasts(self._way, replica, key):
             if number == version:
+                if replica.base is not None:
+                    # The overlay's log has no such version to restore.
+                    op = Op.DELETE if mutation.value is None else Op.SET
+                    return self._append(key, op, value=mutation.value, expect=expect_version)
                 return self._append(key, Op.RESTORE, value=mutation.value, expect=expect_version, restores=version)
         raise VersionAbsent(self.name, key, f"version {version}")
 
@@ -239,8 +245,8 @@ class State:
         if replica.problem is not None or self._fresh_within is not None:
             replica.make_sure()
         row = replica.rows.get(key)
-        if isinstance(row, bytes):
-            row = replica.row(key)
+        if row is None or isinstance(row, bytes):
+            row = replica.newest(key)
         return None if row is None else row.value
 
     def _decoded(self, value: Value | None) -> Any:
@@ -251,7 +257,7 @@ class State:
             raise ValueError("as_of= must be an aware datetime, for example datetime.now(UTC)")
         replica, found = self._open(), None
         upto_ms = None if as_of is None else as_of.timestamp() * 1000
-        for mutation, number, at_ms in past(self._way, replica.topic, key, partitions=replica.partitions):
+        for mutation, number, at_ms in pasts(self._way, replica, key):
             if (version in (None, number)) and (upto_ms is None or at_ms <= upto_ms):
                 found = (mutation, number, at_ms)
         if found is None:
@@ -273,6 +279,7 @@ class State:
         if transaction() is not None:
             raise InsideTransaction(self.name)
         held, writing = in_hand(), self._written()
+        expect = expected(self._open(), key, expect)
         process().touched("state", self.name)
         inputs = (f"{held.topic} {held.place}",) if isinstance(held, Message) else ()
         rerun = isinstance(held, Message) and held.rerun
@@ -293,14 +300,20 @@ class State:
         with self._opening:
             if self._replica is None:
                 self._way = transport.current()
-                prefix = _kafka.prefix()
-                self._make_sure_of(log_topic(self.name, prefix=prefix))
-                replica = Replica(
-                    self.name, prefix=prefix, way=self._way, on_seen=self._seen, fresh_within=self._fresh_within
-                )
+                replica = self._made()
                 replica.start()
                 self._replica = replica
             return self._replica
+
+    def _made(self) -> Replica:
+        prefix, shadow = _kafka.prefix(), names.current()
+        if shadow is None:
+            self._make_sure_of(log_topic(self.name, prefix=prefix))
+            return Replica(self.name, prefix=prefix, way=self._way, on_seen=self._seen, fresh_within=self._fresh_within)
+        return overlay(
+            self.name, shadow=shadow, prefix=prefix, way=self._way, create=self._create, partitions=self._partitions,
+            on_seen=self._seen, fresh_within=self._fresh_within,
+        )  # fmt: skip
 
     def _make_sure_of(self, topic: str) -> None:
         admin = self._way.admin()
@@ -315,7 +328,7 @@ class State:
             with self._opening:
                 if self._writing is None:
                     commands = commands_topic(self.name, prefix=_kafka.prefix())
-                    owned = self._way.admin().partitions(commands) is not None
+                    owned = names.current() is None and self._way.admin().partitions(commands) is not None
                     self._writing = Writing(
                         replica, way=self._way, patience_s=self._patience_s, commands=commands if owned else None
                     )

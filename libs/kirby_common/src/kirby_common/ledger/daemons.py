@@ -29,7 +29,8 @@ SELECT c.id AS context_id, c.state AS context_state, c.state_reason, c.paused, c
        d.slot, d.state, d.wanted, d.generation, d.restarts, d.crashes, d.not_before, d.up_since, d.run_id,
        d.old_run_id, r.status AS run_status, r.reason AS run_reason, r.worker, r.package_version AS run_version,
        o.status AS old_status, w.last_beat_at AS beat_at,
-       (SELECT z.state FROM rewinds z WHERE z.context_id = c.id AND z.state IN ('draining', 'paused')) AS rewind
+       (SELECT z.state FROM rewinds z WHERE z.context_id = c.id AND z.mode = 'in-place'
+        AND z.state IN ('draining', 'paused')) AS rewind
 FROM contexts c
 JOIN jobs j ON j.id = c.job_id
 JOIN environments e ON e.id = c.environment_id

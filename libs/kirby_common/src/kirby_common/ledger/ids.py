@@ -32,5 +32,9 @@ def daemon_key(slot: int, generation: int) -> str:
     return f"{slot}|{generation}"
 
 
+def shadow_key(rewind_id: UUID, number: int) -> str:
+    return f"{rewind_id}|{number}"
+
+
 def range_key(start: datetime) -> str:
     return f"range|{schedule_key(start)}"

@@ -95,6 +95,11 @@ def settled(parts: Iterable[Part], commits: Mapping[Place, Commit]) -> list[Part
     return found
 
 
+def ending(part: Part) -> Part:
+    """As part of a rewind in shadow: nothing lies behind its end."""
+    return replace(part, back=part.to)
+
+
 def reached(parts: Iterable[Part], commits: Mapping[Place, Commit]) -> dict[str, int]:
     """How far each part is: never before its start, never beyond its end."""
     at = {part.key: commits[part.place].offset if part.place in commits else part.start for part in parts}

@@ -5,10 +5,11 @@
        ▼  └─────────┘
     paused, cancelled, failed
 
-While one is draining or paused, the arbiter keeps the daemon's replicas down; only the leader ends that.
+While one is draining or paused, the arbiter keeps the daemon's replicas down; only the leader ends that. One in shadow
+has a run of its own instead, which is what drains, and goes on from running as `shadows` says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,8 @@ rewinds: Table = Rewind.__table__  # type: ignore[assignment]
 RewindRow = Row[Any]
 OPEN = ("draining", "running", "paused")
 HOLDING = ("draining", "paused")
+WORKING = ("draining", "running", "comparing", "promoting", "dropping")
+"""The states in which the leader has something to do."""
 _NOT_DOWN = text(
     "SELECT (SELECT count(*) FROM daemon_slots d WHERE d.context_id = :context AND d.state <> 'DOWN')"
     " + (SELECT count(*) FROM runs r WHERE r.context_id = :context AND r.kind = 'daemon'"
@@ -33,7 +36,7 @@ _NOT_DOWN = text(
 )
 _ORPHANS = text(
     "UPDATE rewinds w SET state = 'failed', reason = 'the job was removed there', rev = rev + 1,"
-    " ended_at = clock_timestamp() WHERE w.state IN ('draining', 'running', 'paused')"
+    " ended_at = clock_timestamp() WHERE w.state IN ('draining', 'running', 'paused', 'comparing', 'promoting')"
     " AND NOT EXISTS (SELECT 1 FROM contexts c WHERE c.id = w.context_id)"
 )
 
@@ -57,6 +60,9 @@ class WantedRewind:
     end: datetime | None
     parts: Sequence[Part]
     rate: float | None = None
+    mode: str = "in-place"
+    prefix: str = ""
+    outputs: Sequence[str] = ()
 
 
 async def start(tx: Tx, wanted: WantedRewind, *, by: str) -> RewindRow:
@@ -66,6 +72,7 @@ async def start(tx: Tx, wanted: WantedRewind, *, by: str) -> RewindRow:
         "namespace": wanted.namespace, "target": wanted.target, "group_name": wanted.group,
         "kafka_bootstrap_servers": wanted.kafka_bootstrap_servers, "range_from": wanted.start,
         "range_to": wanted.end, "parts": as_rows(wanted.parts), "rate": wanted.rate, "requested_by": by,
+        "mode": wanted.mode, "prefix": wanted.prefix, "outputs": list(wanted.outputs),
     }  # fmt: skip
     made = insert(rewinds).values(**values).on_conflict_do_nothing().returning(*rewinds.c)
     row = (await tx.execute(made)).one_or_none()
@@ -79,29 +86,29 @@ async def start(tx: Tx, wanted: WantedRewind, *, by: str) -> RewindRow:
 
 async def pause(tx: Tx, rewind_id: UUID, *, by: str, reason: str | None = None) -> RewindRow:
     """Its replicas drain and stay down until it is resumed. Raises `Conflict`, `NoSuchRewind`."""
-    row = await _locked(tx, rewind_id, verb="paused")
+    row = await locked(tx, rewind_id, verb="paused")
     if row.state == "paused" or row.wanted == "cancel":
-        raise _conflict(row, "paused")
+        raise conflict(row, "paused")
     return await _order(tx, row, "pause", by=by, reason=_why("paused", by, reason))
 
 
 async def resume(tx: Tx, rewind_id: UUID, *, by: str) -> RewindRow:
     """Goes on where it was. Raises `Conflict`, `NoSuchRewind`."""
-    row = await _locked(tx, rewind_id, verb="resumed")
+    row = await locked(tx, rewind_id, verb="resumed")
     if row.state == "running" or row.wanted != "pause":
-        raise _conflict(row, "resumed")
+        raise conflict(row, "resumed")
     return await _order(tx, row, "run", by=by, reason=None)
 
 
 async def cancel(tx: Tx, rewind_id: UUID, *, by: str, reason: str | None = None) -> RewindRow:
     """Its replicas drain, and go on live where they were before. Raises `Conflict`, `NoSuchRewind`."""
-    row = await _locked(tx, rewind_id, verb="cancelled")
+    row = await locked(tx, rewind_id, verb="cancelled")
     return await _order(tx, row, "cancel", by=by, reason=_why("cancelled", by, reason))
 
 
 async def throttle(tx: Tx, rewind_id: UUID, *, rate: float | None, by: str) -> RewindRow:
     """At most `rate` messages a second; what runs is drained once for that. Raises `Conflict`, `NoSuchRewind`."""
-    row = await _locked(tx, rewind_id, verb="throttled")
+    row = await locked(tx, rewind_id, verb="throttled")
     if row.state == "running":
         return await _order(tx, row, "run", by=by, reason=None, rate=rate)
     return await amend(tx, row, rate=rate, changed_by=by)
@@ -120,7 +127,7 @@ async def read(tx: Tx, rewind_id: UUID, *, lock: bool = False) -> RewindRow | No
 
 async def going_on(tx: Tx) -> Sequence[RewindRow]:
     """Those that the leader has something to do for, the oldest first."""
-    found = select(rewinds).where(rewinds.c.state.in_(["draining", "running"])).order_by(rewinds.c.created_at)
+    found = select(rewinds).where(rewinds.c.state.in_(WORKING)).order_by(rewinds.c.created_at)
     return (await tx.execute(found)).all()
 
 
@@ -132,7 +139,9 @@ async def give_up_orphans(tx: Tx) -> int:
 
 async def holding(tx: Tx) -> Mapping[UUID, str]:
     """The contexts whose replicas are to be down, and why."""
-    found = select(rewinds.c.context_id, rewinds.c.state).where(rewinds.c.state.in_(HOLDING))
+    found = select(rewinds.c.context_id, rewinds.c.state).where(
+        rewinds.c.state.in_(HOLDING), rewinds.c.mode == "in-place"
+    )
     return {row.context_id: f"its rewind is {row.state}" for row in await tx.execute(found)}
 
 
@@ -142,12 +151,13 @@ async def drained(tx: Tx, context_id: UUID) -> bool:
     return left == 0
 
 
-async def _locked(tx: Tx, rewind_id: UUID, *, verb: str) -> RewindRow:
+async def locked(tx: Tx, rewind_id: UUID, *, verb: str, states: Collection[str] = OPEN) -> RewindRow:
+    """The rewind, if it is in one of the states. Raises `Conflict`, `NoSuchRewind`."""
     row = await read(tx, rewind_id, lock=True)
     if row is None:
         raise NoSuchRewind(f"there is no rewind {rewind_id}")
-    if row.state not in OPEN:
-        raise _conflict(row, verb)
+    if row.state not in states:
+        raise conflict(row, verb)
     return row
 
 
@@ -157,7 +167,8 @@ async def _order(tx: Tx, row: RewindRow, wanted: str, *, by: str, reason: str | 
     )  # fmt: skip
 
 
-def _conflict(row: RewindRow, verb: str) -> Conflict:
+def conflict(row: RewindRow, verb: str) -> Conflict:
+    """It is in a state in which that can't be done."""
     how = f"being {_DOING[row.wanted]}" if row.state == "draining" and row.wanted != "run" else row.state
     return Conflict(f"rewind {row.id} is {how}: it can't be {verb}; nothing was changed", status=row.state)
 

@@ -39,7 +39,8 @@ class StaleRevision(RuntimeError):
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run to be inserted. `status` is PENDING, or why it will not be run. `policies` replace the context's."""
+    """A run to be inserted. `status` is PENDING, or why it will not be run. `policies` and `entry` replace those that
+    the context has."""
 
     id: UUID
     kind: str
@@ -55,6 +56,7 @@ class NewRun:
     range_count: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     args: Sequence[str] | None = None
+    entry: str | None = None
     labels: Mapping[str, str] | None = None
     rerun: bool = False
     requested_by: str | None = None
@@ -112,7 +114,7 @@ def _values(n: NewRun) -> dict[str, Any]:
         "environment_id": c.environment_id, "job": c.job, "env": c.env, "namespace": c.namespace,
         "labels": dict(c.labels if n.labels is None else n.labels), "pool": c.pool, "priority": policies.priority,
         "script_id": c.script_id, "lock_id": c.lock_id, "package_name": c.package_name or "",
-        "package_version": c.package_version or "", "entry": c.entry,
+        "package_version": c.package_version or "", "entry": n.entry or c.entry,
         "args": list(c.args if n.args is None else n.args), "variables": dict(n.variables),
         "policies": policies.model_dump(mode="json"), "due_at": n.due_at, "fire_at": n.fire_at,
         "startable_at": None if n.held else startable_at,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from kirby_common.ledger import attempts, contexts, ids
@@ -115,6 +116,19 @@ async def kill(
         run = await amend(tx, run, kill_why="user", kill_by=by, reason=why)
         await put_all(tx, [offer(run, daemon=run.kind == "daemon", offers_prefix=offers_prefix)])
     return str(run.status)
+
+
+async def drain(tx: Tx, run: RunRow, why: str, *, now: datetime, offers_prefix: str) -> None:
+    """Ends a run that the suite has begun for its own ends, as a daemon's: one that runs is asked to stop, one that
+    waits is cancelled. `run` is locked; nothing happens to one that is over."""
+    if run.status in STARTED:
+        if run.kill_why is None:
+            asked = await amend(tx, run, kill_why=why)
+            await put_all(tx, [offer(asked, daemon=True, offers_prefix=offers_prefix)])
+    elif run.status in {Status.PENDING, Status.CLAIMED, Status.RETRYING}:
+        if run.status == Status.CLAIMED:
+            await attempts.close(tx, run, status="REVOKED", reason=why, at=now)
+        await transition(tx, run, Status.CANCELLED, reason=why, ended_at=now, **attempts.NO_HOLDER)
 
 
 async def rerun(

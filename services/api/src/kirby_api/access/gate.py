@@ -100,5 +100,6 @@ Configurer = Annotated[Caller, Depends(Needs(Permission.CONFIGURE))]
 Administrator = Annotated[Caller, Depends(Needs(Permission.ADMINISTER))]
 ConfigurerOrRun = Annotated[Caller, Depends(NeedsOrRun(Permission.CONFIGURE))]
 ReaderOrRun = Annotated[Caller, Depends(NeedsOrRun(Permission.READ))]
+OperatorOrRun = Annotated[Caller, Depends(NeedsOrRun(Permission.OPERATE))]
 Public = Depends(public)
 Parts = Annotated[Resources, Depends(resources)]

@@ -43,6 +43,8 @@ class Touched:
     jobs: Sequence[str]
     others: Sequence[str] = ()
     cycle: Sequence[str] = ()
+    written: Sequence[str] = ()
+    """Of the topics, those that the job itself writes."""
 
 
 async def look_downstream(db: AsyncSession, daemon: DaemonRow, again: frozenset[str]) -> Touched:
@@ -68,7 +70,7 @@ def touched(flows: Flows, job: str, again: frozenset[str]) -> Touched:
 
     >>> flows = Flows({"daily": frozenset({"raw"}), "mail": frozenset({"daily"})}, {"daily": frozenset({"daily"})})
     >>> touched(flows, "daily", frozenset({"raw"}))
-    Touched(topics=['daily'], jobs=['mail'], others=(), cycle=())
+    Touched(topics=['daily'], jobs=['mail'], others=(), cycle=(), written=['daily'])
     """
     topics: dict[str, tuple[str, ...]] = {}
     jobs: dict[str, tuple[str, ...]] = {job: (job,)}
@@ -87,4 +89,5 @@ def touched(flows: Flows, job: str, again: frozenset[str]) -> Touched:
                     jobs[reader] = (*topics[topic], reader)
                     queue.append(reader)
     others = sorted({other for name in jobs for other in flows.others.get(name, ())})
-    return Touched(list(topics), [name for name in jobs if name != job], tuple(others), cycle)
+    written = sorted(flows.writes.get(job, ()))
+    return Touched(list(topics), [name for name in jobs if name != job], tuple(others), cycle, written)

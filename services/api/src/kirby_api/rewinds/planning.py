@@ -6,8 +6,6 @@ from datetime import datetime
 
 from kirby_common.group_members import static_names, strangers
 from kirby_common.ledger import rewind_parts
-from kirby_common.ledger.daemons import DaemonRow
-from kirby_common.ledger.health import SlotState
 from kirby_common.ledger.materialise import database_now
 from kirby_common.ledger.rewind_parts import BadRange, Part
 from kirby_common.ledger.rewinds import WantedRewind
@@ -16,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kirby_api.access.permissions import Caller, Permission, Place
 from kirby_api.problems import Conflict, Invalid, Unavailable
-from kirby_api.rewinds import targets
+from kirby_api.rewinds import shadows, targets
 from kirby_api.rewinds.downstream import Touched, look_downstream
 from kirby_api.rewinds.ports import GroupsOf
-from kirby_api.rewinds.targets import Target
+from kirby_api.rewinds.targets import Target, is_up
 from kirby_api.rewinds.view import NewRewind, PartView, RewindPreview
 
 
@@ -39,8 +37,14 @@ class Planned:
             context_id=daemon.context_id, job=daemon.job, env=daemon.env, namespace=daemon.namespace,
             target=self.form.target, group=daemon.group_name,
             kafka_bootstrap_servers=daemon.kafka_bootstrap_servers, start=self.form.from_, end=self.form.to,
-            parts=self.parts, rate=self.form.rate,
+            parts=self.parts, rate=self.form.rate, mode=self.form.mode, prefix=daemon.topic_prefix,
+            outputs=self.outputs,
         )  # fmt: skip
+
+    @property
+    def outputs(self) -> list[str]:
+        """The topics that the job itself is known to write, with their prefix."""
+        return sorted(self.target.daemon.topic_prefix + name for name in self.touched.written)
 
     def preview(self) -> RewindPreview:
         daemon, found = self.target.daemon, rewind_parts.settled(self.parts, self.target.commits)
@@ -49,7 +53,8 @@ class Planned:
             PartView(topic=p.topic, partition=p.partition, from_=p.start, to=p.to, position=p.start) for p in found
         ]
         return RewindPreview(
-            job=daemon.job, env=daemon.env, group=daemon.group_name, messages=messages, parts=parts,
+            mode=self.form.mode, job=daemon.job, env=daemon.env, group=daemon.group_name, messages=messages,
+            parts=parts,
             waiting=daemon.facts.progress.lag if daemon.facts.progress else 0,
             lasts_s=None if self.form.rate is None else messages / self.form.rate,
             touched_topics=list(self.touched.topics), touched_jobs=list(self.touched.jobs),
@@ -58,8 +63,10 @@ class Planned:
 
     def _warnings(self) -> list[str]:
         daemon, members = self.target.daemon, self.target.look.members
+        if self.form.mode == "shadow":
+            return shadows.warnings(daemon, self.touched)
         told = []
-        if _is_up(daemon) and not static_names(members, daemon.group_name):
+        if is_up(daemon) and not static_names(members, daemon.group_name):
             told.append(
                 f"{daemon.job} does not read by Kirby's SDK, or has just begun: what a script without it sends is not"
                 " flagged, and its side effects are not held back"
@@ -77,14 +84,20 @@ async def plan(db: AsyncSession, groups_of: GroupsOf, form: NewRewind, caller: C
     for target in found:
         daemon = target.daemon
         caller.require(Permission.OPERATE, Place(env=daemon.env, namespace=daemon.namespace))
-        _refuse_strangers(target)
+        if form.mode == "shadow":
+            shadows.refuse_without_sdk(target)
+        else:
+            _refuse_strangers(target)
     try:
         rewind_parts.check_times(form.from_, form.to, now=await database_now(db))
     except BadRange as error:
         raise Invalid(str(error)) from error
     planned = [await _planned(db, groups_of, form, target) for target in found]
     for one in planned:
-        _refuse_cycle(one)
+        if form.mode == "shadow":
+            await shadows.refuse(db, one.target, one.outputs)
+        else:
+            _refuse_cycle(one)
     return planned
 
 
@@ -111,7 +124,7 @@ def _refuse_strangers(target: Target) -> None:
     daemon, members = target.daemon, target.look.members
     others = strangers(members, daemon.group_name)
     # A script without the SDK reads under any name: then none of the members has one of ours.
-    if others and (static_names(members, daemon.group_name) or not _is_up(daemon)):
+    if others and (static_names(members, daemon.group_name) or not is_up(daemon)):
         who = ", ".join(sorted({f"{member.client} at {member.host}" for member in others}))
         raise Conflict(
             f"the group {daemon.group_name} has a member that Kirby did not start ({who}): stop it first,"
@@ -126,10 +139,6 @@ def _refuse_cycle(planned: Planned) -> None:
             " rewind in place would feed itself: disable one of these jobs meanwhile",
             cycle=list(planned.touched.cycle),
         )
-
-
-def _is_up(daemon: DaemonRow) -> bool:
-    return any(slot.facts.state is SlotState.UP for slot in daemon.slots)
 
 
 def _told(moment: datetime | None) -> str | None:

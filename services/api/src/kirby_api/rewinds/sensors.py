@@ -17,6 +17,11 @@ from kirby_api.rewinds.view import NewRewind
 async def planned(db: AsyncSession, form: NewRewind, caller: Caller, *, most: int) -> Planned:
     """Raises `NotFound` when the target is no job, `Invalid`, `Conflict`, `Forbidden`."""
     env = await _environment(db, form)
+    if form.mode == "shadow":
+        raise Invalid(
+            f"'{form.target}' is a scheduled job: there is no rewind of it in shadow; its due times run again without"
+            " --mode, or try it in another environment"
+        )
     if form.rate is not None:
         raise Invalid(f"'{form.target}' is a scheduled job: its due times run one after the other, without a rate")
     context = await context_named(db, form.target, env)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kirby_common.ledger import daemons
 from kirby_common.ledger.daemons import DaemonRow
+from kirby_common.ledger.health import SlotState
 from kirby_common.ports import BusUnavailable, Commit, GroupLook, Place
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -53,6 +54,10 @@ async def find(db: AsyncSession, groups_of: GroupsOf, form: NewRewind, caller: C
 
 def key(daemon: DaemonRow) -> tuple[str | None, str]:
     return daemon.kafka_bootstrap_servers, daemon.group_name
+
+
+def is_up(daemon: DaemonRow) -> bool:
+    return any(slot.facts.state is SlotState.UP for slot in daemon.slots)
 
 
 def _may_see(caller: Caller, daemon: DaemonRow) -> bool:

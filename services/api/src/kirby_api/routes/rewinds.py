@@ -1,4 +1,4 @@
-"""Rewinds: preview, start, look, pause, resume, cancel, throttle."""
+"""Rewinds: preview, start, look, pause, resume, cancel, throttle; and of those in shadow compare, promote, drop."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,10 +6,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from kirby_common.ledger import rewinds, triggers
+from kirby_common.ledger import rewinds, shadows, triggers
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kirby_api.access.gate import Operator, Parts, Reader
+from kirby_api.access.gate import Operator, OperatorOrRun, Parts, Reader
 from kirby_api.access.permissions import Caller, Permission, Place
 from kirby_api.paging import Cursor, Limit, Page
 from kirby_api.problems import Conflict
@@ -17,13 +17,17 @@ from kirby_api.resources import Resources
 from kirby_api.rewinds import sensors
 from kirby_api.rewinds.planning import plan
 from kirby_api.rewinds.query import find_rewind, page_of_rewinds
+from kirby_api.rewinds.shadows import processes, require_own_run
 from kirby_api.rewinds.view import (
+    AskedProcesses,
+    Comparison,
     NewRewind,
     RewindOrder,
     RewindPreviews,
     Rewinds,
     RewindView,
     Throttle,
+    ToldProcesses,
     rewind_view,
 )
 from kirby_api.routes.documents import PROBLEMS
@@ -38,7 +42,7 @@ async def list_rewinds(
     caller: Reader,
     job: str | None = None,
     env: str | None = None,
-    state: Annotated[str | None, Query(description="draining, running, paused, done, cancelled or failed")] = None,
+    state: Annotated[str | None, Query(description="such as running, ready, done or failed")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[RewindView]:
@@ -60,7 +64,8 @@ async def preview_rewind(form: NewRewind, parts: Parts, caller: Operator) -> Rew
 @router.post("/rewinds", status_code=201, summary="Process stored messages again")
 async def create_rewind(form: NewRewind, parts: Parts, caller: Operator) -> Rewinds:
     """In place: of each daemon that the target stands for the replicas drain, its group moves back, and they start
-    again. The due times of a scheduled job run again as a backfill. All of it is flagged as a re-run.
+    again. In shadow: a run of the same script reads by a group of its own, and writes to topics and States of its own.
+    The due times of a scheduled job run again as a backfill. All of it is flagged as a re-run.
     """
     async with parts.sessions.begin() as db:
         planned = await plan(db, parts.groups_of, form, caller)
@@ -108,6 +113,44 @@ async def throttle_rewind(rewind_id: UUID, form: Throttle, parts: Parts, caller:
     """The replicas of one that runs drain and start again for that."""
     async with _ordering(parts, rewind_id, caller) as db:
         return rewind_view(await rewinds.throttle(db, rewind_id, rate=form.rate, by=caller.name))
+
+
+@router.post("/rewinds/{rewind_id}/compare", summary="Compare what a rewind in shadow made with the originals anew")
+async def compare_rewind(rewind_id: UUID, parts: Parts, caller: Operator) -> RewindView:
+    """It was compared when it had come to its end; the result is part of the rewind."""
+    async with _ordering(parts, rewind_id, caller) as db:
+        return rewind_view(await shadows.compare(db, rewind_id, by=caller.name))
+
+
+@router.post("/rewinds/{rewind_id}/promote", summary="Make what a rewind in shadow made part of the originals")
+async def promote_rewind(rewind_id: UUID, parts: Parts, caller: Operator) -> RewindView:
+    """Its messages are appended to the original topics, flagged as a re-run, and what it set in States becomes new
+    versions; then it is dropped.
+    """
+    async with _ordering(parts, rewind_id, caller) as db:
+        return rewind_view(await shadows.promote(db, rewind_id, by=caller.name))
+
+
+@router.post("/rewinds/{rewind_id}/drop", summary="Delete what a rewind in shadow made")
+async def drop_rewind(rewind_id: UUID, parts: Parts, caller: Operator) -> RewindView:
+    async with _ordering(parts, rewind_id, caller) as db:
+        return rewind_view(await shadows.drop(db, rewind_id, by=caller.name))
+
+
+@router.put("/rewinds/{rewind_id}/comparison", status_code=204, summary="A rewind's own run tells what it has found")
+async def put_comparison(rewind_id: UUID, form: Comparison, parts: Parts, caller: OperatorOrRun) -> None:
+    async with parts.sessions.begin() as db:
+        run_id = require_own_run(await find_rewind(db, rewind_id), caller)
+        await shadows.compared(db, rewind_id, form.model_dump(mode="json"), run_id=run_id)
+
+
+@router.post("/rewinds/{rewind_id}/processes", summary="A rewind's own run asks who wrote messages")
+async def tell_processes(
+    rewind_id: UUID, form: AskedProcesses, parts: Parts, caller: OperatorOrRun
+) -> ToldProcesses:  # fmt: skip
+    async with parts.sessions() as db:
+        require_own_run(await find_rewind(db, rewind_id), caller)
+        return ToldProcesses(items=await processes(db, form.processes))
 
 
 @asynccontextmanager

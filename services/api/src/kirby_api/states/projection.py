@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from kirby.state.records import BadRecord, Mutation, decode_mutation, memory_form
+from kirby.state.records import OWNER_KEY, BadRecord, Mutation, decode_mutation, memory_form
 from kirby.state.rule import Memory, fold
 from kirby_common.ports import Record
 
@@ -46,6 +46,8 @@ def decode(records: Sequence[Record], *, partitions: int) -> Decoded:
     mutations: list[tuple[Record, Mutation]] = []
     skipped: list[tuple[int, str]] = []
     for record in records:
+        if record.key == OWNER_KEY:
+            continue
         try:
             mutation = decode_mutation(record.key, record.value)
         except BadRecord as error:

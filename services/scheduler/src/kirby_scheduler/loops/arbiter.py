@@ -9,16 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from kirby_common.ledger import attempts as ledger_attempts
 from kirby_common.ledger import contexts, ids, rewinds
-from kirby_common.ledger.attempts import NO_HOLDER
 from kirby_common.ledger.contexts import ContextView
 from kirby_common.ledger.health import PATIENCE, Progress, SlotState
 from kirby_common.ledger.materialise import database_now
-from kirby_common.ledger.outbox import OutboxRelay, put_all
-from kirby_common.ledger.runs import NewRun, RunRow, amend, insert_runs, offer, read, transition
+from kirby_common.ledger.outbox import OutboxRelay
+from kirby_common.ledger.runs import NewRun, RunRow, insert_runs, read
 from kirby_common.ledger.tables import DaemonProgress, DaemonSlot, Worker
-from kirby_common.ledger.transitions import STARTED, Status
+from kirby_common.ledger.triggers import drain
 from sqlalchemy import Row, Table, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,7 +39,8 @@ _SEEN = text(
     "  WHERE j.type = 'daemon' AND c.state = 'enabled') AS daemons,"
     " (SELECT count(*) FROM runs WHERE kind = 'daemon'"
     "  AND status IN ('PENDING', 'CLAIMED', 'LAUNCHING', 'RUNNING')) AS generations,"
-    " (SELECT coalesce(sum(rev), 0) FROM rewinds WHERE state IN ('draining', 'paused')) AS held,"
+    " (SELECT coalesce(sum(rev), 0) FROM rewinds WHERE mode = 'in-place'"
+    "  AND state IN ('draining', 'paused')) AS held,"
     " (SELECT count(*) FROM daemon_slots d JOIN contexts c ON c.id = d.context_id LEFT JOIN runs r ON r.id = d.run_id"
     "  WHERE d.renew OR d.old_run_id IS NOT NULL OR d.state NOT IN ('UP', 'FINISHED', 'DOWN')"
     "  OR (d.state = 'UP' AND (r.status IS DISTINCT FROM 'RUNNING' OR d.script_id IS DISTINCT FROM c.script_id)))"
@@ -177,7 +176,7 @@ async def _take(
     slot = step.slot
     for run_id, why in step.drain.items():
         if run_id in runs:
-            await _drain(tx, runs[run_id], why, now, offers_prefix)
+            await drain(tx, runs[run_id], why, now=now, offers_prefix=offers_prefix)
     if step.start:
         generation = row.generation + 1
         run_id = await _start(tx, context, row.slot, generation, only_on, now, offers_prefix)
@@ -201,7 +200,7 @@ async def _drain_strays(tx: AsyncConnection, *, now: datetime, offers_prefix: st
     for run_id in ids:
         run = await read(tx, run_id, lock=True)
         if run is not None and run.kill_why is None:
-            await _drain(tx, run, "superseded", now, offers_prefix)
+            await drain(tx, run, "superseded", now=now, offers_prefix=offers_prefix)
     return len(ids)
 
 
@@ -216,15 +215,3 @@ async def _start(
     )  # fmt: skip
     await insert_runs(tx, [new], offers_prefix=offers_prefix)
     return new.id
-
-
-async def _drain(tx: AsyncConnection, run: RunRow, why: str, now: datetime, offers_prefix: str) -> None:
-    """Ends a generation: one that runs is asked to stop, one that waits is cancelled."""
-    if run.status in STARTED:
-        if run.kill_why is None:
-            asked = await amend(tx, run, kill_why=why)
-            await put_all(tx, [offer(asked, daemon=True, offers_prefix=offers_prefix)])
-    elif run.status in {Status.PENDING, Status.CLAIMED}:
-        if run.status == Status.CLAIMED:
-            await ledger_attempts.close(tx, run, status="REVOKED", reason=why, at=now)
-        await transition(tx, run, Status.CANCELLED, reason=why, ended_at=now, **NO_HOLDER)

@@ -1,4 +1,7 @@
-"""Rewinds in place: once a daemon's replicas are down, the leader moves its group, and then looks how far it is."""
+"""Rewinds in place: once a daemon's replicas are down, the leader moves its group, and then looks how far it is.
+
+Those in shadow are looked after along with them, see `shadow`.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -10,10 +13,14 @@ from kirby_common import failpoints
 from kirby_common.group_members import static_names, strangers
 from kirby_common.ledger import rewind_parts, rewinds
 from kirby_common.ledger.materialise import database_now
+from kirby_common.ledger.outbox import OutboxRelay
 from kirby_common.ledger.rewinds import RewindRow
 from kirby_common.ports import BusUnavailable, Commit, GroupInUse, GroupLook, Groups, Place
+from kirby_common.topics import DEFAULT_OFFERS_PREFIX
 
 from kirby_scheduler.domain.rewinding import moved, put_back, stood
+from kirby_scheduler.loops.rewind_rows import left_of, write
+from kirby_scheduler.loops.shadow import look_after_shadow
 from kirby_scheduler.term import Term
 
 log = structlog.get_logger()
@@ -24,14 +31,15 @@ PATIENCE = timedelta(seconds=60)
 """So long the members that the SDK did not name may take to leave: a session of theirs lasts 45 s."""
 
 
-async def rewind_loop(term: Term, groups_of: GroupsOf) -> None:
+async def rewind_loop(term: Term, relay: OutboxRelay, groups_of: GroupsOf, *, offers_prefix: str) -> None:
     """Looks once a second for the whole term."""
     while True:
-        await look_after(term, groups_of)
+        if await look_after(term, groups_of, offers_prefix=offers_prefix):
+            relay.wake()
         await asyncio.sleep(1)
 
 
-async def look_after(term: Term, groups_of: GroupsOf) -> int:
+async def look_after(term: Term, groups_of: GroupsOf, *, offers_prefix: str = DEFAULT_OFFERS_PREFIX) -> int:
     """One pass over the rewinds that go on; returns how many it changed. Raises `Deposed`."""
     async with term.transaction() as tx:
         changed = await rewinds.give_up_orphans(tx)
@@ -39,6 +47,9 @@ async def look_after(term: Term, groups_of: GroupsOf) -> int:
     for row in going_on:
         groups = groups_of(row.kafka_bootstrap_servers)
         try:
+            if row.mode == "shadow":
+                changed += await look_after_shadow(term, row, groups, offers_prefix=offers_prefix)
+                continue
             step = _moved(term, row, groups) if row.state == "draining" else _followed(term, row, groups)
             changed += await step
         except BusUnavailable as error:
@@ -55,7 +66,7 @@ async def _moved(term: Term, row: RewindRow, groups: Groups) -> bool:
         if row.drained_at is None:
             row = await rewinds.amend(tx, row, drained_at=await database_now(tx))
     if row.wanted == "pause":
-        return await _write(term, row, state="paused")
+        return await write(term, row, state="paused")
     look = (await groups.look([row.group_name]))[row.group_name]
     await groups.remove(row.group_name, static_names(look.members, row.group_name))
     commits, values = _following(row, look)
@@ -65,7 +76,7 @@ async def _moved(term: Term, row: RewindRow, groups: Groups) -> bool:
     except GroupInUse:
         return await _in_use(term, row, look)
     await failpoints.hit("rewind.after_commit")
-    return await _write(term, row, **values)
+    return await write(term, row, **values)
 
 
 def _following(row: RewindRow, look: GroupLook) -> tuple[dict[Place, Commit], dict[str, Any]]:
@@ -99,38 +110,12 @@ async def _in_use(term: Term, row: RewindRow, look: GroupLook) -> bool:
     if waits:
         return False
     reason = f"the group {row.group_name} has a member that Kirby did not start ({who}): stop it, and rewind again"
-    return await _write(term, row, state="failed", reason=reason)
+    return await write(term, row, state="failed", reason=reason)
 
 
 async def _followed(term: Term, row: RewindRow, groups: Groups) -> bool:
     """How far it is; done when every part is at its end."""
-    look = (await groups.look([row.group_name]))[row.group_name]
-    parts = rewind_parts.from_rows(row.parts)
-    positions = rewind_parts.reached(parts, look.commits)
-    left = rewind_parts.open_stretches(parts, positions)
-    if left and all(to - here <= 2 for here, to in left.values()):
-        empty = await groups.passed(left)
-        positions |= {f"{topic}:{number}": to for (topic, number), (_, to) in left.items() if (topic, number) in empty}
-        left = {place: stretch for place, stretch in left.items() if place not in empty}
+    positions, left = await left_of(row, row.group_name, groups)
     if left and positions == row.positions:
         return False
-    return await _write(term, row, state="running" if left else "done", positions=positions)
-
-
-async def _write(term: Term, row: RewindRow, **values: Any) -> bool:
-    """Unless something was ordered meanwhile: then the next look does it."""
-    async with term.transaction() as tx:
-        now = await database_now(tx)
-        current = await rewinds.read(tx, row.id, lock=True)
-        if current is None or current.rev != row.rev:
-            return False
-        parts = rewind_parts.from_rows(values.get("parts", row.parts))
-        if "positions" in values:
-            values["done"] = rewind_parts.done(parts, values["positions"])
-        if values.get("state") == "running" and row.started_at is None:
-            values["started_at"] = now
-        if values.get("state") in ("done", "cancelled", "failed"):
-            values["ended_at"] = now
-        await rewinds.amend(tx, current, **values)
-    log.info("rewind", id=str(row.id), job=row.job, env=row.env, state=values.get("state"))
-    return True
+    return await write(term, row, state="running" if left else "done", positions=positions)

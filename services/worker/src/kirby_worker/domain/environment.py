@@ -16,6 +16,8 @@ class Surroundings:
 
     url: str | None
     kafka: Mapping[str, str] = field(default_factory=dict)
+    objects: str | None = None
+    """Where the large values of States lie."""
     inherited: Mapping[str, str] = field(default_factory=dict)
     path: str = _DEFAULT_PATH
 
@@ -34,6 +36,8 @@ def script_environment(
     """
     base = {"LANG": "C.UTF-8", **around.inherited, "PYTHONUNBUFFERED": "1", "VIRTUAL_ENV": venv}
     base["PATH"] = f"{venv}/bin:{around.path}"
+    if around.objects:
+        base["KIRBY_OBJECTS_URL"] = around.objects
     return base | _kafka(grant, around) | dict(grant.variables) | dict(secrets) | _own(grant, around)
 
 

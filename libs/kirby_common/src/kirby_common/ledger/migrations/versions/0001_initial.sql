@@ -320,6 +320,12 @@ CREATE TABLE rewinds (
 	total BIGINT DEFAULT 0 NOT NULL,
 	done BIGINT DEFAULT 0 NOT NULL,
 	rate DOUBLE PRECISION,
+	mode TEXT DEFAULT 'in-place' NOT NULL,
+	prefix TEXT DEFAULT '' NOT NULL,
+	outputs JSONB DEFAULT '[]'::jsonb NOT NULL,
+	run_id UUID,
+	runs INTEGER DEFAULT 0 NOT NULL,
+	comparison JSONB,
 	state TEXT DEFAULT 'draining' NOT NULL,
 	wanted TEXT DEFAULT 'run' NOT NULL,
 	placed BOOLEAN DEFAULT false NOT NULL,
@@ -332,7 +338,8 @@ CREATE TABLE rewinds (
 	started_at TIMESTAMP WITH TIME ZONE,
 	ended_at TIMESTAMP WITH TIME ZONE,
 	CONSTRAINT pk_rewinds PRIMARY KEY (id),
-	CONSTRAINT ck_rewinds_state CHECK (state IN ('draining', 'running', 'paused', 'done', 'cancelled', 'failed')),
+	CONSTRAINT ck_rewinds_state CHECK (state IN ('draining', 'running', 'paused', 'comparing', 'ready', 'promoting', 'dropping', 'done', 'promoted', 'dropped', 'cancelled', 'failed')),
+	CONSTRAINT ck_rewinds_mode CHECK (mode IN ('in-place', 'shadow')),
 	CONSTRAINT ck_rewinds_wanted CHECK (wanted IN ('run', 'pause', 'cancel'))
 );
 
