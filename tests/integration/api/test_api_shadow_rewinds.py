@@ -9,8 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from confluent_kafka import Consumer
 from kirby_common import assertions
-from kirby_common.kafka import confluent_options
+from kirby_common.kafka import KafkaTopicAdmin, confluent_options
+from kirby_common.kafka_groups import KafkaGroups
+from kirby_common.ports import Commit
 from kirby_common.settings import KafkaSettings
+from kirby_common.topics import TopicSpec
 
 from tests.integration.api.conftest import Served
 from tests.integration.api.test_api_rewinds import NOW, coordinator, processed, raw, register, since
@@ -80,6 +83,17 @@ async def test_only_a_daemon_that_is_seen_to_read_by_the_sdk(
     assert (status, "is not up, so that it can't be seen" in why) == (409, True)
 
 
+async def test_what_it_reads_besides_is_told(
+    served: Served, kafka_settings: KafkaSettings, daily: UUID, raw: str
+) -> None:
+    other = f"{raw}.other"
+    await KafkaTopicAdmin(kafka_settings).ensure([TopicSpec(other, "", (), (), (), partitions=1)])
+    await KafkaGroups(kafka_settings).commit(f"daily-{raw}", {(other, 0): Commit(0)})
+    async with member(kafka_settings, raw, f"daily-{raw}.0.{raw}"):
+        (preview,) = (await served.admin.post("/rewinds/preview", json=shadow(raw))).json()["items"]
+    assert any(f"daily reads {other}, too, of which a run in shadow gets nothing" in w for w in preview["warnings"])
+
+
 async def test_a_scheduled_job_has_no_shadow(served: Served) -> None:
     await World(served.parts.engine).context(job="sensor", every=timedelta(hours=1))
     status, why = await refused(served, shadow("sensor"))
@@ -114,6 +128,7 @@ async def test_from_its_preview_to_its_comparison_and_its_orders(
     async with member(kafka_settings, raw, f"daily-{raw}.0.{raw}"):
         (preview,) = (await served.admin.post("/rewinds/preview", json=shadow(raw))).json()["items"]
         assert (preview["mode"], preview["messages"]) == ("shadow", 3)
+        assert not any("gets nothing" in warning for warning in preview["warnings"])
         (made,) = (await served.admin.post("/rewinds", json=shadow(raw))).json()["items"]
         assert (made["mode"], made["state"], made["comparison"]) == ("shadow", "draining", None)
         again = await served.admin.post("/rewinds", json=shadow(raw))

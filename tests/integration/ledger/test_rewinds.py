@@ -9,7 +9,7 @@ import pytest
 from kirby.rewinding import Mark, mark_of
 from kirby_common import failpoints
 from kirby_common.failpoints import FailpointError
-from kirby_common.ledger import daemons, rewinds
+from kirby_common.ledger import daemons, rewinds, shadows
 from kirby_common.ledger.rewind_parts import Part
 from kirby_common.ledger.rewinds import RewindRow, WantedRewind
 from kirby_common.ledger.triggers import Conflict
@@ -271,3 +271,7 @@ async def test_the_rewind_of_a_job_that_was_removed_ends(scene: Scene) -> None:
     await look_after(await scene.world.term(), lambda _: scene.groups)
     row = await scene.row(rewind)
     assert (row.state, row.reason) == ("failed", "the job was removed there")
+    for order in (shadows.compare, shadows.promote, shadows.drop):
+        with pytest.raises(Conflict, match="is failed: it can't be"):
+            async with scene.world.engine.begin() as tx:
+                await order(tx, rewind, by="ben")

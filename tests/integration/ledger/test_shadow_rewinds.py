@@ -6,20 +6,26 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from kirby.rewinding import Mark
 from kirby_common import failpoints
 from kirby_common.failpoints import FailpointError
+from kirby_common.kafka import KafkaTopicAdmin, confluent_options
+from kirby_common.kafka_groups import KafkaGroups
 from kirby_common.ledger import daemons, rewinds, shadows
 from kirby_common.ledger.rewind_parts import Part
 from kirby_common.ledger.rewinds import RewindRow, WantedRewind
 from kirby_common.ledger.runs import RunRow
 from kirby_common.ledger.triggers import Conflict
-from kirby_common.ports import Bounds, Commit, GroupInUse, GroupLook, Place
-from kirby_common.topics import DEFAULT_OFFERS_PREFIX
+from kirby_common.ports import Bounds, BusUnavailable, Commit, GroupInUse, GroupLook, Place
+from kirby_common.settings import KafkaSettings
+from kirby_common.topics import DEFAULT_OFFERS_PREFIX, TopicSpec
 from kirby_common.worker_protocol import RunGrant
 from kirby_scheduler.loops.arbiter import arbitrate
-from kirby_scheduler.loops.rewind import look_after
+from kirby_scheduler.loops.rewind import GroupsOf, look_after
 
+from tests.contract.test_kafka_offsets import write
+from tests.eventually import eventually
 from tests.integration.ledger.world import HandWorker, World
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -69,6 +75,7 @@ class Scene:
 
     def __init__(self, world: World, worker: HandWorker, context: UUID) -> None:
         self.world, self.worker, self.context, self.groups = world, worker, context, Groups()
+        self.groups_of: GroupsOf = lambda _: self.groups
 
     async def asked(self, *parts: Part, rate: float | None = None) -> UUID:
         wanted = WantedRewind(
@@ -82,7 +89,7 @@ class Scene:
     async def passes(self, times: int = 1) -> None:
         for _ in range(times):
             await arbitrate(await self.world.term(), lease_s=20, offers_prefix=DEFAULT_OFFERS_PREFIX)
-            await look_after(await self.world.term(), lambda _: self.groups)
+            await look_after(await self.world.term(), self.groups_of)
 
     async def row(self, rewind: UUID) -> RewindRow:
         async with self.world.engine.connect() as tx:
@@ -186,6 +193,51 @@ async def test_from_its_start_to_its_promotion_the_daemon_goes_on(scene: Scene) 
     async with scene.world.engine.connect() as tx:
         (daemon,) = await daemons.load(tx)
     assert (daemon.facts.off, [slot.facts.state for slot in daemon.slots]) == (None, ["UP"])
+
+
+async def test_on_a_real_kafka_its_group_is_placed_and_all_it_made_is_deleted(
+    scene: Scene, kafka_settings: KafkaSettings, unique_name: Callable[[str], str]
+) -> None:
+    raw, groups = unique_name("raw"), KafkaGroups(kafka_settings)
+    scene.groups_of = lambda _: groups
+    admin = KafkaTopicAdmin(kafka_settings)
+    await admin.ensure([TopicSpec(raw, "", (), (), (), partitions=1)])
+    write(kafka_settings, raw, 6)
+    await eventually(lambda: committed(groups, "g", {(raw, 0): Commit(5)}), timeout=60, what="a coordinator")
+    rewind = await scene.asked(Part(raw, 0, 2))
+    await scene.passes()
+    mine = f"g.shadow-{str(rewind)[:8]}"
+    look = (await groups.look([mine]))[mine]
+    assert look.commits == {(raw, 0): Commit(2, Mark(str(rewind), 5, 5).text())}
+    made = [name.format(str(rewind)[:8]) for name in OURS]
+    await admin.ensure([TopicSpec(name, "", (), (), (), partitions=1) for name in made])
+    await groups.commit(mine, {(raw, 0): Commit(5)})
+    grant = await scene.started()
+    await scene.passes()
+    await scene.worker.end(grant, exit_code=0, killed_by="drained")
+    await scene.passes(2)
+    await scene.worker.end(await scene.started(), exit_code=0)
+    await scene.passes()
+    await scene.order("drop", rewind)
+    await scene.passes()
+    assert await scene.state(rewind) == "dropped"
+    looks = await groups.look(["g", mine])
+    assert (looks["g"].commits, looks[mine].commits) == ({(raw, 0): Commit(5)}, {})
+
+    async def gone() -> bool:
+        left = AdminClient(confluent_options(kafka_settings)).list_topics(timeout=30).topics
+        return raw in left and not left.keys() & set(made)
+
+    await eventually(gone, what="the deletion of its topics")
+
+
+async def committed(groups: KafkaGroups, group: str, commits: Mapping[Place, Commit]) -> bool:
+    """A fresh broker makes what it keeps commits in when it is first asked."""
+    try:
+        await groups.commit(group, commits)
+    except BusUnavailable:
+        return False
+    return True
 
 
 async def test_a_leader_that_dies_in_between_starts_no_second_run(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from kirby_common.worker_protocol import RunGrant
 from kirby_worker.domain.environment import INHERITED, Surroundings, script_environment
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "script-environment.md"
+LEADER_ADDS = {"KIRBY_SHADOW"}
 SHIM_ADDS = {"KIRBY_ATTEMPT", "KIRBY_SECRET_FD"}
 KAFKA = {f"KAFKA_{n}" for n in ("BOOTSTRAP_SERVERS", "USE_SSL", "SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
 
@@ -43,4 +44,4 @@ def test_the_page_names_every_variable_and_no_other() -> None:
     made = set(script_environment(grant, around=around, venv="/v", secrets={}))
     text = PAGE.read_text().partition("## Variables")[2].partition("## In and out")[0]
     named = {word.partition("=")[0] for word in re.findall(r"`([A-Z][A-Z_]+(?:=1)?)`", text)}
-    assert named == made | SHIM_ADDS
+    assert named == made | SHIM_ADDS | LEADER_ADDS

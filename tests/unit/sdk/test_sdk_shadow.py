@@ -10,6 +10,7 @@ from kirby.errors import KirbyError
 from kirby.replaying.kafka import KafkaTarget
 from kirby.replaying.ports import Copied, Extent
 from kirby.rewinding import Mark
+from kirby.shadowing import names
 from kirby.shadowing.comparing import Process
 from kirby.shadowing.promoting import NotPromoted, promote
 from kirby.shadowing.shadow import Range, Shadow, comparison
@@ -134,6 +135,40 @@ def test_a_state_is_read_through_what_was_set_in_the_shadow(kafka: MemoryKafka, 
         del records["r0"]
         assert "r0" not in records
     assert len(kafka.records(".kirby.state.records.log")) == 6
+
+
+def test_in_transactions_it_reads_its_range_and_writes_beside(kafka: MemoryKafka, shadow: Shadow) -> None:
+    kafka.logs["raw"].partitions.append([])
+    before = kafka.values("daily")
+    with kirby.Topic("raw", group="daily") as raw, kirby.Topic("daily") as daily:
+        for message in raw.exactly_once(timeout=0.2):
+            daily.send(message.value)
+    assert (sorted(kafka.values(DAILY)), kafka.values("daily")) == ([2, 3, 4, 5], before)
+    assert kafka.groups.of(GROUP).commits["raw", 0].offset == 6
+
+
+def test_its_windows_are_kept_beside_those_of_the_group(kafka: MemoryKafka, shadow: Shadow) -> None:
+    spans = kirby.Tumbling(timedelta(minutes=5))
+    with kirby.Topic("raw", group="daily") as raw:
+        list(raw.windows(spans, initial=int, fold=lambda total, message: total + message.value, timeout=0.2))
+    made = [name for name in kafka.names() if "windows" in name]
+    assert made == [f".kirby.windows.{GROUP}.raw"]
+    assert names.is_of(made[0], NUMBER, prefix="")
+
+
+def test_within_a_rollback_it_reads_what_is_before_its_range_and_then_goes_on(
+    kafka: MemoryKafka, shadow: Shadow
+) -> None:
+    with kirby.Topic("raw", group="daily") as raw:
+        assert [m.value for m in raw.iterate(timeout=0)] == [2, 3, 4, 5]
+        with raw.temporary_rollback(FROM):
+            assert [m.value for m in raw.iterate(timeout=0)] == [0, 1, 2, 3, 4, 5]
+        assert list(raw.iterate(timeout=0)) == []
+
+
+def test_what_is_read_beside_all_groups_is_read_as_it_is(kafka: MemoryKafka, shadow: Shadow) -> None:
+    with kirby.Topic("raw") as raw:
+        assert [m.value for m in raw.iterate(timeout=0)] == list(range(10))
 
 
 def test_an_owned_state_is_refused(kafka: MemoryKafka, shadow: Shadow) -> None:

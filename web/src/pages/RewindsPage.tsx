@@ -1,4 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import {
   cancelRewind,
   compareRewind,
@@ -152,6 +153,16 @@ function ordersOf(rewind: Rewind, refresh: () => Promise<void>): Order[] {
 function Facts({ rewind }: { rewind: Rewind }) {
   return (
     <dl className="facts">
+      {rewind.run_id && (
+        <div>
+          <dt>Run</dt>
+          <dd>
+            <Link to="/runs/$runId" params={{ runId: rewind.run_id }}>
+              {rewind.run_id.slice(0, 8)}
+            </Link>
+          </dd>
+        </div>
+      )}
       <div>
         <dt>What</dt>
         <dd>{rewind.target}</dd>

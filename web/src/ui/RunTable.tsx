@@ -11,6 +11,7 @@ const KINDS: Record<string, string> = {
   daemon: "daemon",
   rerun: "rerun",
   backfill: "backfill",
+  shadow: "shadow of a rewind",
   child: "child",
   range: "range",
 };

@@ -78,6 +78,8 @@ def rewind(
     else:
         for one in rewinds:
             print(told(one))
+            if one["state"] == "ready":
+                print(f"  kirby rewinds compare {one['id'][:8]} shows what differs; promote or drop it then")
     return 0 if detach else code_of(rewinds)
 
 

@@ -94,8 +94,8 @@ def compare(
     """Holds them against each other. `known`: processes that have announced themselves; others count as the job's."""
     ours = [o for o in originals if _is_by(known.get(o.process), job, env)]
     theirs = list(shadows)
-    sure = all(o.process in known for o in (*ours, *theirs) if o.source is not None)
-    before, after = _grouped(ours, known, stretches, sure=sure), _grouped(theirs, known, stretches, sure=sure)
+    reads = _reads([*ours, *theirs], known, stretches)
+    before, after = _grouped(ours, reads, stretches), _grouped(theirs, reads, stretches)
     found: Counter[str] = Counter()
     examples: list[Example] = []
     for group in sorted(before.keys() | after.keys(), key=str):
@@ -119,8 +119,20 @@ def _is_by(process: Process | None, job: str, env: str) -> bool:
     return process is None or (process.job, process.env) == (job, env)
 
 
+def _reads(
+    outputs: Iterable[Output], known: Mapping[bytes, Process], stretches: Stretches
+) -> Mapping[bytes, str] | None:
+    """Which topic each process read; None where that can't be told of one, so that topics are not held apart."""
+    topics = {topic for topic, _ in stretches}
+    processes = {output.process for output in outputs if output.source is not None}
+    if len(topics) > 1 and not processes <= known.keys():
+        return None
+    only = next(iter(topics), "")
+    return {process: known[process].reads if process in known else only for process in processes}
+
+
 def _grouped(
-    outputs: Iterable[Output], known: Mapping[bytes, Process], stretches: Stretches, *, sure: bool
+    outputs: Iterable[Output], reads: Mapping[bytes, str] | None, stretches: Stretches
 ) -> dict[_Group, list[Output]]:
     groups: dict[_Group, list[Output]] = defaultdict(list)
     for output in outputs:
@@ -128,10 +140,10 @@ def _grouped(
             groups["key", output.key, 0, 0].append(output)
             continue
         partition, offset = output.source
-        reads = known[output.process].reads if sure else ""
-        begin, end = stretches.get((reads, partition), (0, 0)) if sure else (0, offset + 1)
+        topic = "" if reads is None else reads[output.process]
+        begin, end = (0, offset + 1) if reads is None else stretches.get((topic, partition), (0, 0))
         if begin <= offset < end:
-            groups["message", reads, partition, offset].append(output)
+            groups["message", topic, partition, offset].append(output)
     return groups
 
 

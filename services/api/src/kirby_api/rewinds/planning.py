@@ -64,7 +64,7 @@ class Planned:
     def _warnings(self) -> list[str]:
         daemon, members = self.target.daemon, self.target.look.members
         if self.form.mode == "shadow":
-            return shadows.warnings(daemon, self.touched)
+            return shadows.warnings(self.target, self.touched)
         told = []
         if is_up(daemon) and not static_names(members, daemon.group_name):
             told.append(

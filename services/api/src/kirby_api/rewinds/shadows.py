@@ -5,7 +5,6 @@ from uuid import UUID
 
 from kirby.shadowing import names
 from kirby_common.group_members import static_names
-from kirby_common.ledger.daemons import DaemonRow
 from kirby_common.ledger.rewinds import RewindRow
 from kirby_common.ledger.tables import LineageProcess
 from sqlalchemy import select, text
@@ -53,12 +52,19 @@ async def refuse(db: AsyncSession, target: Target, outputs: Sequence[str]) -> No
         )
 
 
-def warnings(daemon: DaemonRow, touched: Touched) -> list[str]:
+def warnings(target: Target, touched: Touched) -> list[str]:
     """What somebody should know before it begins."""
+    daemon = target.daemon
     told = [
         "what the script writes without Kirby's SDK is not kept apart; side effects are held back as in every re-run",
         "a State that it reads has the values of now, not those of then",
     ]
+    others = sorted({topic for topic, _ in target.look.commits} - {topic for topic, _ in target.commits})
+    if others:
+        told.append(
+            f"{daemon.job} reads {', '.join(others)}, too, of which a run in shadow gets nothing: name the job in place"
+            " of the topic to have all"
+        )
     if not touched.written:
         told.append(
             f"{daemon.job} was never seen to send anything, so that it is not known what there will be to compare"
