@@ -1,4 +1,7 @@
-"""The limit in Python: a bare confluent-kafka loop; each second it waits for what it sent, and commits."""
+"""The limit in Python: a bare confluent-kafka loop; each second it waits for what it sent, and commits.
+
+In the mode `headers` it reads the headers of each message and sends two, as long as Kirby's.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ import orjson
 from confluent_kafka import Consumer, Producer
 
 COUNT = int(os.environ["BENCH_COUNT"])
+HEADERS = os.environ.get("BENCH_MODE") == "headers"
 servers = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]}
 consumer = Consumer(
     servers
@@ -39,9 +43,12 @@ while count < COUNT:
     for message in messages:
         value = orjson.loads(message.value())
         value["seen"] = True
+        more = {}
+        if HEADERS:
+            more["headers"] = [("kirby", message.headers()[0][1] + bytes(20)), ("content-type", b"application/json")]
         while True:
             try:
-                producer.produce(to, orjson.dumps(value), message.key())
+                producer.produce(to, orjson.dumps(value), message.key(), **more)
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -254,9 +254,8 @@ class ConfluentReceiver:
             found += self.consumer.consume(limit - 1, 0)
         if self._lost:
             found = [m for m in found if (m.topic(), m.partition()) not in self._lost]
-        if any(m.error() is not None for m in found):
-            return [m for m in found if self._is_record(m)]
-        return found
+        good = [m for m in found if m.error() is None]
+        return good if len(good) == len(found) else [m for m in found if self._is_record(m)]
 
     def _is_record(self, message: Any) -> bool:
         error = message.error()

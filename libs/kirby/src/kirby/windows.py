@@ -16,7 +16,9 @@ class Spans(Protocol):
     """How time is cut into windows: `Tumbling`, `Hopping`, or one of your own. Milliseconds since 1970."""
 
     @property
-    def size_ms(self) -> int: ...
+    def size_ms(self) -> int:
+        """How long a window is."""
+
     @property
     def grace_ms(self) -> int:
         """How long after a window's end messages are still taken into it, in event time."""
@@ -55,6 +57,7 @@ class Hopping:
         return _milliseconds(self.grace)
 
     def starts(self, at_ms: int) -> list[int]:
+        """Where the windows begin that an event at that time belongs to, oldest first; milliseconds since 1970."""
         hop_ms = _milliseconds(self.hop)
         newest = at_ms - at_ms % hop_ms
         return list(range(newest, at_ms - self.size_ms, -hop_ms))[::-1]
@@ -121,6 +124,7 @@ class Window(Onward, Generic[T]):
 
 
 def at(at_ms: int) -> datetime:
+    """Milliseconds since 1970 as an aware datetime in UTC."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 

@@ -7,12 +7,13 @@ reader sees is in `rows`; a row that came from `.latest` stays bytes until someb
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
 from kirby.errors import KafkaUnavailable, KirbyError
 from kirby.state._rows import fold_row
-from kirby.state._stretch import ends_of, stretch
+from kirby.state._stretch import ends_of, stretches
 from kirby.state.errors import StateAbsent, StateStale, StateStopped
 from kirby.state.records import (
     POSITION_KEY,
@@ -212,18 +213,19 @@ class Replica:
         """To the end that the topic has now. What comes later is in the log, too."""
         ends = ends_of(receiver, self._latest, partitions=self.partitions)
         begins = dict.fromkeys(ends, BEGINNING)
-        for record in stretch(receiver, self._latest, begins, ends, closing=lambda: self._closing):
-            self._take_latest(record)
+        for records in stretches(receiver, self._latest, begins, ends, closing=lambda: self._closing):
+            self._take_latest(records)
 
-    def _take_latest(self, record: Record) -> None:
-        data = record.value()
-        try:
-            if record.key() == POSITION_KEY:
-                self._positions[record.partition()] = decode_position(data)
+    def _take_latest(self, records: Sequence[Record]) -> None:
+        """There may be millions: a start takes as long as this does."""
+        rows = self.rows
+        for record in records:
+            key, data = record.key(), record.value()
+            if key == POSITION_KEY:
+                with suppress(BadRecord):
+                    self._positions[record.partition()] = decode_position(data)
             elif data is not None:
-                self.rows[record.key().decode()] = data
-        except BadRecord:
-            return
+                rows[key.decode()] = data
 
     def _fold_all(self, records: Sequence[Record], ends: Mapping[tuple[str, int], int]) -> None:
         for record in records:

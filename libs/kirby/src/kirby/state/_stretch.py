@@ -1,7 +1,7 @@
 """Partitions read up to an offset, and no further: `.latest` topics, logs, a key's past."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kirby.errors import KafkaUnavailable
 from kirby.transport import Position, Receiver, Record
@@ -39,24 +39,34 @@ def stretch(
 
     Waits for transactions that are still open below an end. Raises KafkaUnavailable when nothing comes for 2 minutes.
     """
+    for records in stretches(receiver, topic, begins, ends, closing=closing):
+        yield from records
+
+
+def stretches(
+    receiver: Receiver,
+    topic: str,
+    begins: Mapping[int, int],
+    ends: Mapping[int, int],
+    *,
+    closing: Callable[[], bool] = lambda: False,
+) -> Iterator[Sequence[Record]]:
+    """As `stretch`, some thousand records at once, for who has millions to read."""
     left = {n for n, end in ends.items() if end > max(0, begins[n])}
     if not left:
         return
     receiver.assign([Position(topic, n, begins[n]) for n in sorted(left)])
-    last = time.monotonic() + _SILENT_S
+    silent_at = time.monotonic() + _SILENT_S
     while left and not closing():
         records = receiver.poll(_BATCH, _POLL_S)
-        for record in records:
-            number, offset = record.partition(), record.offset()
-            if number not in left:
-                continue
-            if offset < ends[number]:
-                yield record
-            if offset + 1 >= ends[number]:
-                left.discard(number)
-        met = receiver.ends()
-        left = {n for n in left if met.get((topic, n), -1) < ends[n]}
+        last = {record.partition(): record.offset() for record in records}
+        if any(offset >= ends[n] for n, offset in last.items()):
+            records = [record for record in records if record.offset() < ends[record.partition()]]
         if records:
-            last = time.monotonic() + _SILENT_S
-        elif time.monotonic() > last:
+            yield records
+        met = receiver.ends()
+        left = {n for n in left if max(last.get(n, -1) + 1, met.get((topic, n), -1)) < ends[n]}
+        if last:
+            silent_at = time.monotonic() + _SILENT_S
+        elif time.monotonic() > silent_at:
             raise KafkaUnavailable("the State's broker", f"{topic} could not be read to its end within {_SILENT_S:g} s")
