@@ -210,7 +210,7 @@ COMPARISON: dict[str, Any] = {
         "topic": "weather.daily", "same": 1999, "changed": 1, "only_original": 0, "only_shadow": 0,
         "examples": [{
             "kind": "changed", "key": "Seattle", "original": {"place": "0:7", "value": '{"low": 3}'},
-            "shadow": {"place": "0:2", "value": '{"low": 2}'},
+            "shadow": {"place": "0:2", "value": '{"low":2,"stations":"' + "a" * 400 + '"}'},
         }],
     }],
     "states": [{

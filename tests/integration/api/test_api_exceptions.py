@@ -124,3 +124,15 @@ async def test_a_preview_knows_the_exceptions_that_are_there(api: httpx2.AsyncCl
     assert [(d["at"][11:19], d["outcome"]) for d in edited["due"]] == [
         ("00:00:30", "added"), ("00:00:40", "added"), ("00:00:50", "added"), ("00:01:00", "skipped"),
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("weather")
+async def test_a_preview_tells_when_a_run_with_jitter_is_to_start(api: httpx2.AsyncClient) -> None:
+    plain = await foreseen(api, effect="slow", every_nth=5, n=3)
+    assert all(due["fire_at"] == due["at"] for due in plain["due"])
+    changed = await api.patch("/jobs/weather", json={"policies": {"jitter": "30s"}})
+    assert changed.status_code == 200, changed.text
+    seen = await foreseen(api, effect="slow", every_nth=5, n=3)
+    later = [datetime.fromisoformat(d["fire_at"]) - datetime.fromisoformat(d["at"]) for d in seen["due"]]
+    assert all(timedelta(0) < by < timedelta(seconds=30) for by in later)
+    assert len(set(later)) == 3

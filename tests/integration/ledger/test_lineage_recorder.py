@@ -15,6 +15,7 @@ import pytest
 from kirby_api.lineage.openlineage import Namer
 from kirby_api.lineage.recorder import LineageRecorder
 from kirby_api.lineage.sender import FileTarget, HttpTarget, OpenLineageSender, Target, target_of
+from kirby_common.ledger import triggers
 from kirby_common.messages import RunChanged, RunChangedV1, encode
 from kirby_common.testing.bus import MemoryBus
 from kirby_common.topics import LINEAGE, RUN_EVENTS, registry
@@ -67,7 +68,7 @@ async def running(*loops: Any) -> AsyncIterator[None]:
 
 
 def recorder(world: World, bus: MemoryBus) -> LineageRecorder:
-    return LineageRecorder(world.engine, bus, holder=uuid4(), keep=KEEP)
+    return LineageRecorder(world.engine, bus, holder=uuid4(), keep=KEEP, keep_processes=KEEP)
 
 
 async def spans(world: World) -> list[tuple[int, int, int]]:
@@ -116,6 +117,37 @@ async def test_what_is_old_goes(world: World, bus: MemoryBus) -> None:
     await touch(bus, first=3, count=3)
     async with running(recorder(world, bus)):
         await eventually(lambda: _is(spans(world), [(3, 6, 3)]), what="only the newer span")
+
+
+async def test_a_process_is_forgotten_when_nothing_names_it_any_more_and_its_run_is_over(
+    world: World, bus: MemoryBus
+) -> None:
+    context = await world.context()
+    async with world.engine.begin() as tx:
+        live = (await triggers.trigger(tx, context_id=context, principal="ann", key="k")).run_id
+    await world.sql("UPDATE runs SET status = 'RUNNING'")
+    await world.sql(
+        "INSERT INTO lineage_joins (trace, topic, partition, from_offset, to_offset, process, at_ms)"
+        " VALUES ('trace', 'raw', 0, 0, 1, 'met', :now)",
+        now=round(datetime.now(UTC).timestamp() * 1000),
+    )
+    for process, age, run in (
+        ("gone", KEEP + timedelta(hours=1), ""), ("young", timedelta(0), ""), ("met", KEEP * 2, ""),
+        ("running", KEEP * 2, str(live)), ("process1", KEEP * 2, ""),
+    ):  # fmt: skip
+        await world.sql(
+            "INSERT INTO lineage_processes (process, reads, job, env, package, version, run_id, attempt, slot, host,"
+            " pid, program, rerun, at) VALUES (CAST(:process AS bytea), 'raw', 'j', 'prod', '', '1', :run, 1, '', 'h',"
+            " 1, 'p', false, :at)",
+            process=process.encode(), run=run, at=datetime.now(UTC) - age,
+        )  # fmt: skip
+    await touch(bus, first=0, count=1)
+
+    async def known() -> set[str]:
+        return {bytes(row.process).decode() for row in await world.sql("SELECT process FROM lineage_processes")}
+
+    async with running(recorder(world, bus)):
+        await eventually(lambda: _is(known(), {"young", "met", "running", "process1"}), what="the prune")
 
 
 async def test_runs_and_what_they_touched_are_told_as_openlineage_events(

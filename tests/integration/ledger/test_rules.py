@@ -1,14 +1,18 @@
 """A change of rules: what is not yet starting obeys the new ones, what starts is told as too late."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from uuid import UUID
 
 import pytest
 from kirby_common.ledger import locks
 from kirby_common.ledger.rules import change_of_rules
 from kirby_common.ledger.tables import Context, Environment, Schedule, Script
+from kirby_common.worker_protocol import RunGrant
 from sqlalchemy import select, text
 
+from tests.eventually import eventually
 from tests.integration.ledger.world import World
 
 SECOND = timedelta(seconds=1)
@@ -47,7 +51,7 @@ async def test_a_pause_that_goes_on_is_one_row_that_grows(world: World) -> None:
         await world.rewind(context, 60 * SECOND)
     await world.tick()
     rows = await world.runs(context)
-    (pause,) = [r for r in rows if r.kind == "range"]
+    (pause,) = [r for r in rows if r.kind == "range" and r.status == "SKIPPED"]
     assert (pause.status, pause.reason) == ("SKIPPED", "paused by ann: the source is down")
     assert pause.range_to <= datetime.now(UTC)
     assert pause.range_count >= 60
@@ -64,7 +68,7 @@ async def test_resuming_starts_with_the_next_due_time(world: World) -> None:
     ahead = [r for r in rows if r.due_at > datetime.now(UTC)]
     assert {r.status for r in ahead} == {"PENDING"}
     assert len(ahead) >= 28
-    (pause,) = [r for r in rows if r.kind == "range"]
+    (pause,) = [r for r in rows if r.kind == "range" and r.status == "SKIPPED"]
     assert all(r.due_at > pause.range_to for r in rows if r.kind == "schedule")
 
 
@@ -208,3 +212,35 @@ async def test_disabled_and_enabled_again_leaves_no_due_time_out(world: World) -
     rows = [r for r in await world.runs(context) if r.fire_at > datetime.now(UTC)]
     assert {r.status for r in rows} == {"PENDING"}
     assert len(rows) >= 5
+
+
+async def test_a_change_of_many_contexts_and_a_beat_do_not_wait_for_each_other(world: World) -> None:
+    worker = await world.worker()
+    grants: dict[UUID, RunGrant] = {}
+    while not (pair := _crossed(grants)):
+        context = await world.context(job=f"job-{len(grants)}", at=datetime.now(UTC) + 5 * SECOND)
+        await world.tick()
+        (grants[context],) = await worker.claim()
+    first, last = pair
+    mine = text("SELECT beat FROM attempts WHERE run_id = :run FOR UPDATE")
+
+    async def pause() -> None:
+        async with change_of_rules(world.engine, author="ann") as change:
+            (await change.session.scalars(select(Environment))).one().paused = True
+
+    async def waits() -> bool:
+        return bool(await world.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+    async with world.engine.begin() as beat:
+        await beat.execute(mine, {"run": first})
+        changing = asyncio.create_task(pause())
+        await eventually(waits, what="the change, which waits for the beat")
+        await beat.execute(mine, {"run": last})
+    await changing
+    assert {r.status for r in await world.runs() if r.kind == "schedule"} == {"SKIPPED"}
+
+
+def _crossed(grants: dict[UUID, RunGrant]) -> tuple[UUID, UUID] | None:
+    """Two runs, in the order of their ids, whose contexts are in the other order."""
+    runs = [(context, grants[context].run_id) for context in sorted(grants)]
+    return next(((late, early) for (_, early), (_, late) in combinations(runs, 2) if late < early), None)

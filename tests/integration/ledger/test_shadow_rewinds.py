@@ -325,6 +325,17 @@ async def test_what_is_dropped_is_over(scene: Scene, order: str) -> None:
         await scene.order(order, rewind)
 
 
+async def test_nobody_else_can_have_a_run_write_beside(scene: Scene) -> None:
+    await scene.world.sql("INSERT INTO config_keys (scope, name, value) VALUES ('global', 'KIRBY_SHADOW', '12345678')")
+    rewind = await scene.asked()
+    await scene.passes()
+    assert (await scene.started()).variables["KIRBY_SHADOW"] == str(rewind)[:8]
+    await scene.world.sql("UPDATE daemon_slots SET renew = true")
+    await scene.passes()
+    (daemon,) = await scene.worker.claim()
+    assert (daemon.kind, "KIRBY_SHADOW" in daemon.variables) == ("daemon", False)
+
+
 async def test_one_rewind_of_a_daemon_at_a_time(scene: Scene) -> None:
     await scene.asked()
     with pytest.raises(Conflict, match="daily in prod is being rewound already"):

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -120,7 +120,7 @@ def test_every_touch_lies_in_a_span_and_none_is_counted_twice(steps: list[tuple[
 class FakeMessages:
     """A topic of two partitions."""
 
-    records: Mapping[int, Sequence[Record]]
+    records: Mapping[int, list[Record]]
     looked_at: int = 0
 
     async def topics(self) -> Mapping[str, int]:
@@ -192,6 +192,21 @@ async def test_the_search_ends_with_the_last_message_that_was_sent_or_when_it_is
     assert messages.looked_at <= 20
     looked = await look(messages, wanted_of(SimpleNamespace(**(vars(span) | {"count": 10**6})), 0), most=30)
     assert not looked.all
+
+
+async def test_what_lies_after_the_span_is_looked_at_only_when_some_of_it_is_missing() -> None:
+    messages, span, made = world(2, sends=50)
+    late = Record("out", 0, len(messages.records[0]), None, b"", span.until_ms + 50, {"kirby": b"\0" * 41})
+    behind = [replace(late, offset=late.offset + n) for n in range(1000)]
+    spread = FakeMessages({0: [*messages.records[0], *behind], 1: messages.records[1]})
+    offset = max(made)
+    assert {(r.partition, r.offset) for r in (await look(spread, wanted_of(span, offset))).found} == made[offset]
+    assert spread.looked_at <= 150
+    header = lineage.begin(bytes(16), lineage.pack_hop(P1, 0, offset))
+    spread.records[0][-1] = replace(behind[-1], headers={"kirby": header})
+    span.count += 1
+    found = {(r.partition, r.offset) for r in (await look(spread, wanted_of(span, offset))).found}
+    assert found == made[offset] | {(0, behind[-1].offset)}
 
 
 async def test_what_was_made_from_messages_that_met_is_found_by_their_trace() -> None:

@@ -222,7 +222,7 @@ function ContextCard({ job, context }: { job: Job; context: Context }) {
           <div>
             <dt>{context.schedules?.length ? `Schedule ${context.schedules.join(", ")}` : "Schedule"}</dt>
             <dd>
-              <DueTimes context={context} />
+              <DueTimes context={context} jitter={context.policies.jitter ?? job.policies?.jitter} />
             </dd>
           </div>
         ) : (

@@ -48,6 +48,11 @@ export function MessageJourney({ topic, message, env }: Props) {
           <p className="body muted">Nothing that is known yet.</p>
         )}
       </section>
+      {found.expired && (
+        <Note tone="wait" icon="info">
+          Some of what came of it is not kept any more: its topic’s retention has deleted it.
+        </Note>
+      )}
       {found.more && (
         <Note tone="wait" icon="info">
           There is more: open one of these messages to go on from there.

@@ -32,7 +32,7 @@ export function ShadowComparison({ comparison }: { comparison: Comparison }) {
         rows={rowsOf(comparison)}
         rowKey={(row) => row.name}
         columns={[
-          { title: "What", cell: (row) => row.name },
+          { title: "What", cell: (row) => row.name, narrow: "title" },
           { title: "The same", cell: (row) => count(row.same), align: "end" },
           { title: "Changed", cell: (row) => count(row.changed), align: "end" },
           {
@@ -49,11 +49,11 @@ export function ShadowComparison({ comparison }: { comparison: Comparison }) {
           rows={differences}
           rowKey={(row) => row.id}
           columns={[
-            { title: "Where", cell: (row) => row.where },
+            { title: "Where", cell: (row) => row.where, narrow: "title" },
             { title: "Key", cell: (row) => row.name },
             { title: "How", cell: (row) => row.kind },
-            { title: "Original", cell: (row) => <code>{row.original}</code> },
-            { title: "Shadow", cell: (row) => <code>{row.shadow}</code> },
+            { title: "Original", cell: (row) => <code>{row.original}</code>, narrow: "wide" },
+            { title: "Shadow", cell: (row) => <code>{row.shadow}</code>, narrow: "wide" },
           ]}
         />
       )}

@@ -3,8 +3,9 @@ import { type Context, previewSchedule } from "../api/calls";
 import { schedulesQuery } from "../api/queries";
 import { Ago, Time } from "./Time";
 
-/** The next due times of a context: the first as the scheduler has it, the others from its schedules. */
-export function DueTimes({ context }: { context: Context }) {
+/** The next due times of a context: the first as the scheduler has it, the others from its schedules.
+ * `jitter`: its runs start up to so much later. */
+export function DueTimes({ context, jitter }: { context: Context; jitter?: unknown }) {
   const schedules = (useQuery(schedulesQuery).data?.items ?? []).filter((schedule) =>
     context.schedules?.includes(schedule.name),
   );
@@ -24,15 +25,27 @@ export function DueTimes({ context }: { context: Context }) {
   const due = preview.data ?? (context.next_due_at ? [context.next_due_at] : []);
   if (!due.length) return <span className="muted">nothing due</span>;
   return (
-    <ul className="due-list">
-      {due.map((at) => (
-        <li key={at}>
-          <Time at={at} />
-          <span className="muted">
-            <Ago at={at} />
-          </span>
-        </li>
-      ))}
-    </ul>
+    <>
+      <ul className="due-list">
+        {due.map((at) => (
+          <li key={at}>
+            <Time at={at} />
+            <span className="muted">
+              <Ago at={at} />
+            </span>
+          </li>
+        ))}
+      </ul>
+      {isSome(jitter) && <span className="muted">Jitter: a run starts up to {seconds(jitter)} later.</span>}
+    </>
   );
+}
+
+function isSome(jitter: unknown): jitter is string | number {
+  return (typeof jitter === "string" || typeof jitter === "number") && Number.parseFloat(`${jitter}`) > 0;
+}
+
+/** A duration as it was typed; a number alone is of seconds. */
+function seconds(duration: string | number): string {
+  return /^[\d.]+$/.test(`${duration}`) ? `${duration} s` : `${duration}`;
 }

@@ -26,6 +26,13 @@ Check = Callable[[], Awaitable[str | None]]
 """A readiness check: None when well, else a sentence."""
 
 
+class CannotListen(RuntimeError):
+    """The address is not to be had; the text is a sentence for the user."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"can't listen on {host}:{port} ({error.strerror or error}): choose another --port")
+
+
 class ComponentEnded(RuntimeError):
     """A part that should run for ever returned."""
 
@@ -129,11 +136,15 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound TCP socket; port 0 picks a free one."""
+    """A bound TCP socket; port 0 picks a free one. Raises `CannotListen`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((host, port))
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise CannotListen(host, port, error) from error
     return bound
 
 
@@ -159,7 +170,10 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def http_server(app: ASGIApp, *, bound: socket.socket, proxy: bool = False) -> AsyncIterator[uvicorn.Server]:
-    """Serves `app` on the socket; on leaving, stops accepting and lets requests finish for 5 s."""
+    """Serves `app` on the socket; on leaving, stops accepting and lets requests finish for 5 s.
+
+    Raises `CannotListen`.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -171,18 +185,28 @@ async def http_server(app: ASGIApp, *, bound: socket.socket, proxy: bool = False
         ws="none",
     )
     server = _Server(config)
+    address = bound.getsockname()
     task = asyncio.create_task(server.serve(sockets=[bound]), name="http")
     try:
         while not server.started:
             if task.done():
-                await task
+                await _started(task, address)
                 raise ComponentEnded("the HTTP server did not start")
             await asyncio.sleep(0.005)
         yield server
     finally:
         server.should_exit = True
         server.stopping.set()
+        if server.started or not task.done():
+            await task
+
+
+async def _started(task: asyncio.Task[None], address: tuple[Any, ...]) -> None:
+    """Raises what ended the server. Somebody may have had the port between our binding it and listening on it."""
+    try:
         await task
+    except OSError as error:
+        raise CannotListen(address[0], address[1], error) from error
 
 
 def health_app(health: Health) -> Starlette:

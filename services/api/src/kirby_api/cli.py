@@ -138,7 +138,7 @@ def _settings(kind: type[S]) -> S:
 
 
 def _serve(role: str, settings: Any, host: str, port: int) -> int:
-    from kirby_common.runtime import run
+    from kirby_common.runtime import CannotListen, run
 
     from kirby_api.supervise import die_with_parent
 
@@ -150,8 +150,8 @@ def _serve(role: str, settings: Any, host: str, port: int) -> int:
     _configure_logs("api" if role == "web" else "ledger", settings)
     try:
         return run(lambda stop: serve(stop, settings=settings, host=host, port=port))
-    except OSError as error:
-        raise _Ends(f"kirby api can't listen on {host}:{port}: {error.strerror}; choose another --port", 1) from error
+    except CannotListen as error:
+        raise _Ends(f"kirby api {error}", 1) from error
 
 
 def _configure_logs(service: str, settings: Any) -> None:

@@ -28,14 +28,14 @@ def notifier(
         print("ok")
         return 0
 
-    from kirby_common.runtime import listen
+    from kirby_common.runtime import CannotListen, listen
 
     from kirby_notifier.main import run
 
     try:
         bound = listen(host, port)
-    except OSError as error:
-        return _tell(f"kirby notifier can't listen on {host}:{port}: {error.strerror}; choose another --port", code=1)
+    except CannotListen as error:
+        return _tell(f"kirby notifier {error}", code=1)
     return run(settings, bound=bound)
 
 

@@ -42,7 +42,7 @@ def scheduler(
 
     from kirby_common import failpoints
     from kirby_common.logs import configure
-    from kirby_common.runtime import run
+    from kirby_common.runtime import CannotListen, run
 
     from kirby_scheduler.main import Options, serve
 
@@ -57,7 +57,11 @@ def scheduler(
         enrol_worker=enrol,
         enrol_fd=enrol_fd,
     )
-    return run(lambda stop: serve(stop, settings=settings, options=options))
+    try:
+        return run(lambda stop: serve(stop, settings=settings, options=options))
+    except CannotListen as error:
+        print(f"kirby scheduler {error}", file=sys.stderr)
+        return 1
 
 
 def _wrong(sentence: str) -> int:

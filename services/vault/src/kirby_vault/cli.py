@@ -29,15 +29,15 @@ def vault(
         print("ok")
         return 0
 
-    from kirby_common.runtime import listen
+    from kirby_common.runtime import CannotListen, listen
 
     from kirby_vault.errors import WrongKey
     from kirby_vault.main import run
 
     try:
         bound = listen(host, port)
-    except OSError as error:
-        return _tell(f"kirby vault can't listen on {host}:{port}: {error.strerror}; choose another --port", code=1)
+    except CannotListen as error:
+        return _tell(f"kirby vault {error}", code=1)
     try:
         return run(settings, key=key, bound=bound)
     except WrongKey as error:

@@ -28,12 +28,6 @@ from kirby_worker.worker import Resources, Worker
 log = structlog.get_logger()
 
 T = TypeVar("T")
-
-
-class CannotListen(RuntimeError):
-    """The health port is taken."""
-
-
 _HELLO_RETRY_S = 0.5
 
 
@@ -44,7 +38,7 @@ async def serve(stop: asyncio.Event, *, settings: WorkerSettings, name: str, tok
     credentials = Credentials(token, uuid4())
     async with AsyncExitStack() as stack:
         home = stack.enter_context(locked_home(settings.home(name), name=name, host=socket.gethostname()))
-        await stack.enter_async_context(http_server(health_app(health), bound=_listen(host, port)))
+        await stack.enter_async_context(http_server(health_app(health), bound=listen(host, port)))
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=10, trust_env=False))
         health.waiting_for = "waiting for the api"
         places = await _unless(stop, discover(client, settings))
@@ -61,13 +55,6 @@ async def serve(stop: asyncio.Event, *, settings: WorkerSettings, name: str, tok
         if settings.kirby_lifeline_fd is not None:
             lifeline.watch(settings.kirby_lifeline_fd, below=worker.tool_pids)
         await worker.run(stop, welcome.attempts)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return listen(host, port)
-    except OSError as error:
-        raise CannotListen(f"can't listen on {host}:{port} ({error.strerror}): choose another --port") from error
 
 
 def _introduction(settings: WorkerSettings, name: str, home: Home, credentials: Credentials) -> Hello:

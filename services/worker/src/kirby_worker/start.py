@@ -38,7 +38,7 @@ def start_worker(name: str, *, token_fd: int | None, host: str | None, port: int
 
 
 def _run(settings: WorkerSettings, name: str, token: str, host: str, port: int | None) -> int:
-    from kirby_worker.main import CannotListen, serve
+    from kirby_worker.main import serve
 
     outcome = 0
 
@@ -47,7 +47,7 @@ def _run(settings: WorkerSettings, name: str, token: str, host: str, port: int |
         health_port = settings.kirby_health_port if port is None else port
         try:
             await serve(stop, settings=settings, name=name, token=token, host=host, port=health_port)
-        except* (HomeInUse, HomeUnusable, CannotListen, NameTaken, Refused, Gone) as group:
+        except* (HomeInUse, HomeUnusable, runtime.CannotListen, NameTaken, Refused, Gone) as group:
             outcome = _explain(name, _first(group))
 
     try:

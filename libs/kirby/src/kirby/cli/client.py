@@ -117,7 +117,7 @@ class Client:
         )
         data = head.encode() + part.content + f"\r\n--{border}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={border}"}
-        return _parsed(self._exchange("POST", path, data=data, headers=headers, timeout=300), url=self._suite.url)
+        return _parsed(self._exchange("POST", path, data=data, headers=headers, timeout=300), suite=self._suite)
 
     def call(
         self,
@@ -135,7 +135,7 @@ class Client:
         if body is not None:
             data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
         answer = self._exchange(method, _with_query(path, query), data=data, headers=sent, timeout=timeout)
-        return _parsed(answer, url=self._suite.url)
+        return _parsed(answer, suite=self._suite)
 
     def stream(
         self, path: str, *, query: Mapping[str, Any], timeout: float, headers: Mapping[str, str] | None = None
@@ -144,7 +144,7 @@ class Client:
         sent = {"Accept": "text/event-stream, text/plain, */*", **(headers or {})}
         response = self._begin("GET", _with_query(path, query), data=None, headers=sent, timeout=timeout)
         if response.status >= 400:
-            _parsed((response.status, response.headers.get_content_type(), response.read()), url=self._suite.url)
+            _parsed((response.status, response.headers.get_content_type(), response.read()), suite=self._suite)
         return response
 
     def _exchange(
@@ -192,10 +192,7 @@ class Client:
         return self._connection
 
     def _absent(self, error: Exception) -> Unreachable:
-        return Unreachable(
-            f"No Kirby at {self._suite.url} ({_words(error)}): start one with `make dev` or `kirby dev`,"
-            " or set KIRBY_URL and KIRBY_TOKEN"
-        )
+        return Unreachable(f"No Kirby at {self._suite.url} ({_words(error)}): {self._suite.if_absent}")
 
 
 Stream = http.client.HTTPResponse
@@ -206,7 +203,7 @@ def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
 
-def _parsed(answer: tuple[int, str, bytes], *, url: str) -> Any:
+def _parsed(answer: tuple[int, str, bytes], *, suite: Suite) -> Any:
     status, kind, data = answer
     if status < 400 and not data:
         return None
@@ -215,19 +212,20 @@ def _parsed(answer: tuple[int, str, bytes], *, url: str) -> Any:
     except ValueError:
         parsed = None
     if parsed is None:
-        raise Unreachable(f"{url} answers, but not as Kirby does (HTTP {status}, {kind}): is KIRBY_URL right?")
+        told = f"{suite.url} answers, but not as Kirby does (HTTP {status}, {kind})"
+        raise Unreachable(f"{told}: is {suite.named_by} right?")
     if status < 400:
         return parsed
-    raise Refused(_sentence(parsed, status=status, url=url), status=status, problem=parsed)
+    raise Refused(_sentence(parsed, status=status, suite=suite), status=status, problem=parsed)
 
 
-def _sentence(problem: Any, *, status: int, url: str) -> str:
+def _sentence(problem: Any, *, status: int, suite: Suite) -> str:
     detail = problem.get("detail") if isinstance(problem, dict) else None
-    told = str(detail) if detail else f"{url} answered HTTP {status}"
+    told = str(detail) if detail else f"{suite.url} answered HTTP {status}"
     if isinstance(problem, dict) and problem.get("type") == "urn:kirby:problem:http" and status in (404, 405):
-        return f"The Kirby at {url} does not know this request: is it older than this command?"
+        return f"The Kirby at {suite.url} does not know this request: is it older than this command?"
     if status == 401:
-        return f"{told}: is KIRBY_TOKEN (or the home) the right one for {url}?"
+        return f"{told}: is {suite.proved_by} the right one for {suite.url}?"
     return told
 
 

@@ -74,6 +74,8 @@ def _print_journey(found: Mapping[str, Any]) -> None:
     if found["touched"]:
         print("\nWhat came of it:")
         print_items(found["touched"], _TOUCHES, output="table", none="")
+    if found.get("expired"):
+        print("Some of what came of it is not kept any more: its topic's retention has deleted it.", file=sys.stderr)
     if found["more"]:
         print("There is more: ask for one of these messages.", file=sys.stderr)
 

@@ -10,19 +10,21 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from kirby.cli.client import Client
-from kirby.cli.errors import CommandError, UsageError
+from kirby.cli.errors import CommandError, Unreachable, UsageError
 from kirby.cli.moments import moment
 from kirby.cli.options import Home, Output, connect
 from kirby.cli.replay_source import ApiSource
 from kirby.cli.show import print_item
 from kirby.cli.suite import Suite, recorded
-from kirby.errors import KirbyError
+from kirby.errors import KafkaUnavailable, KirbyError
 from kirby.replaying.copying import Tally, replay
 from kirby.replaying.folder import FolderTarget
 from kirby.replaying.ports import Source, Target
 
 app: App = App(name="replay", help="Copy stored messages to another environment, or into a folder.")
 _WIDTH = 30
+_PROD = {"topic_prefix": "", "kafka_bootstrap_servers": None}
+"""What `prod` is before anybody has made it: scripts may write there already."""
 
 
 @app.default
@@ -51,6 +53,8 @@ def replay_(
     """
     if not topics or (to is None) == (to_folder is None):
         raise UsageError("Name the topics, and either --to ENV or --to-folder DIR")
+    if from_ is not None and bootstrap is not None:
+        raise UsageError("Say where to read from in one way: --from, an api, or --bootstrap, a Kafka")
     try:
         source = _source(from_, bootstrap, env=env, home=home)
         target = _folder(to_folder) if to_folder is not None else _environment(
@@ -75,13 +79,21 @@ def _source(address: str | None, bootstrap: str | None, *, env: str, home: Path 
         from kirby._confluent import Confluent
         from kirby.replaying.kafka import KafkaSource
 
-        return KafkaSource(Confluent(bootstrap), prefix="" if env == "prod" else f"{env}.")
-    if address is None:
-        return ApiSource(connect(home), env=env)
+        try:
+            return KafkaSource(Confluent(bootstrap), prefix="" if env == "prod" else f"{env}.")
+        except KafkaUnavailable as error:
+            raise Unreachable(f"No Kafka answers at {bootstrap}: is --bootstrap right?") from error
+    return ApiSource(connect(home) if address is None else Client(_other_suite(address)), env=env)
+
+
+def _other_suite(address: str) -> Suite:
+    """The one at --from. Raises UsageError."""
     token = os.environ.get("KIRBY_FROM_TOKEN")
     if not token:
         raise UsageError("KIRBY_FROM_TOKEN is not set: it is a token of the suite to read from (`kirby tokens add`)")
-    return ApiSource(Client(Suite(address.rstrip("/"), token)), env=env)
+    return Suite(
+        address.rstrip("/"), token, if_absent="is --from right?", named_by="--from", proved_by="KIRBY_FROM_TOKEN"
+    )
 
 
 def _folder(folder: Path) -> Target:
@@ -98,27 +110,27 @@ def _environment(
     from kirby.replaying.ports import Site
 
     if to == "prod":
-        refuse_unsafe(Site("", ""), env=to, production=None, source=Site("", ""))
+        refuse_unsafe(Site("", ""), env=to, production=Site("", ""), source=Site("", ""))
     with connect(home) as client:
         known = {one["name"]: one for one in client.pages("/environments")}
     if to not in known:
-        raise UsageError(f"There is no environment {to!r} here: `kirby envs` lists them")
+        raise UsageError(
+            f"There is no environment {to!r} here: `kirby envs` lists them, `kirby envs add {to}` makes it"
+        )
+    known.setdefault("prod", _PROD)
     servers = {name: one["kafka_bootstrap_servers"] or _own_kafka(home) for name, one in known.items()}
     way = Confluent(servers[to])
     here = Site(way.admin().cluster_id(), known[to]["topic_prefix"])
-    production = None
-    if "prod" in known:
-        cluster = here.cluster if servers["prod"] == servers[to] else Confluent(servers["prod"]).admin().cluster_id()
-        production = Site(cluster, known["prod"]["topic_prefix"])
+    cluster = here.cluster if servers["prod"] == servers[to] else Confluent(servers["prod"]).admin().cluster_id()
+    production = Site(cluster, known["prod"]["topic_prefix"])
     origin = source.extent(topics[0], since=None, until=None).site
     refuse_unsafe(here, env=to, production=production, source=origin)
     return KafkaTarget(way, prefix=here.prefix, origin=env, flag=flag, again=again)
 
 
 def _own_kafka(home: Path | None) -> str:
-    if named := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        return named
-    known = recorded(home).get("env", {}).get("KAFKA_BOOTSTRAP_SERVERS")
+    """The suite's. A home knows its own; this shell's variable may be meant for scripts, and name another."""
+    known = recorded(home).get("env", {}).get("KAFKA_BOOTSTRAP_SERVERS") or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if not known:
         raise UsageError("KAFKA_BOOTSTRAP_SERVERS is not set: it is the Kafka of the environment to copy to")
     return str(known)
@@ -138,8 +150,12 @@ def _told(tally: Tally) -> None:
 
 def _print(tallies: Sequence[Tally], *, output: str) -> None:
     if output == "json":
-        items = [{"topic": t.topic, "copied": t.copied, "copied_before": t.before, "total": t.total} for t in tallies]
+        items = [
+            {"topic": t.topic, "copied": t.copied, "copied_before": t.before, "total": t.total, "expired": t.expired}
+            for t in tallies
+        ]
         return print_item({"items": items}, output=output)
     for tally in tallies:
         before = f"; {tally.before} offsets had been copied before" if tally.before else ""
-        print(f"{tally.topic}: {tally.copied} messages copied{before}")
+        left = ", all that is left of that time: its retention has deleted older ones" if tally.expired else ""
+        print(f"{tally.topic}: {tally.copied} messages copied{left}{before}")

@@ -19,7 +19,8 @@ class ApiSource:
         asked = {"since": since and since.isoformat(), "until": until and until.isoformat(), "env": self._env}
         found = self._client.get(f"/data/topics/{ref(name)}/extent", **asked)
         spans = {one["partition"]: (one["begin"], one["end"]) for one in found["partitions"]}
-        return Extent(name, Site(found["cluster"], found["prefix"]), spans)
+        # An older suite does not tell.
+        return Extent(name, Site(found["cluster"], found["prefix"]), spans, found.get("expired", False))
 
     def read(self, extent: Extent, partition: int, begin: int) -> Iterator[tuple[Sequence[Copied], int]]:
         end = extent.spans[partition][1]

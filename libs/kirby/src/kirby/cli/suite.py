@@ -11,10 +11,16 @@ from kirby.cli.errors import Unreachable, UsageError
 
 @dataclass(frozen=True)
 class Suite:
-    """Where the api is, and the token that proves who asks."""
+    """Where the api is, and the token that proves who asks.
+
+    The others say where both were said, for what is told when they are wrong.
+    """
 
     url: str
     token: str
+    if_absent: str = "start one with `make dev` or `kirby dev`, or set KIRBY_URL and KIRBY_TOKEN"
+    named_by: str = "KIRBY_URL"
+    proved_by: str = "KIRBY_TOKEN (or the home)"
 
 
 def default_home() -> Path:

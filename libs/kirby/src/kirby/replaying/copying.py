@@ -14,13 +14,17 @@ Piece = tuple[Sequence[Copied], int]
 
 @dataclass(frozen=True)
 class Tally:
-    """How far a replay is, in offsets: marks of transactions are among them. `before`: copied by an earlier replay."""
+    """How far a replay is, in offsets: marks of transactions are among them. `before`: copied by an earlier replay.
+
+    `expired`: what was copied is what the source's retention has left of that time.
+    """
 
     topic: str
     total: int
     before: int
     passed: int
     copied: int
+    expired: bool = False
 
 
 def replay(
@@ -29,9 +33,9 @@ def replay(
 ) -> list[Tally]:  # fmt: skip
     """Copy the topics one after the other; `told` hears how far it is. Raises ReplayRefused, KafkaUnavailable."""
     extents = [source.extent(name, since=since, until=until) for name in names]
-    empty = [extent.name for extent in extents if not _size(extent)]
+    empty = [extent for extent in extents if not _size(extent)]
     if empty:
-        raise ReplayRefused(f"{', '.join(empty)} has no message of that time: there is nothing to copy")
+        raise ReplayRefused("; ".join(_nothing(extent) for extent in empty))
     pace = None if rate is None else Pace(rate)
     return [_topic(source, target, extent, pace=pace, told=told) for extent in extents]
 
@@ -42,7 +46,7 @@ def _topic(
     reached = target.begin(extent)
     froms = {n: min(max(begin, reached.get(n, begin)), end) for n, (begin, end) in extent.spans.items()}
     before = sum(froms[n] - begin for n, (begin, _) in extent.spans.items())
-    tally = Tally(extent.name, _size(extent), before, before, 0)
+    tally = Tally(extent.name, _size(extent), before, before, 0, extent.expired)
     told(tally)
     for number, (_, end) in sorted(extent.spans.items()):
         at = froms[number]
@@ -69,6 +73,12 @@ def _paced(pieces: Iterable[Piece], pace: Pace | None) -> Iterator[Piece]:
             pace.handed(len(some), time.monotonic())
             last = first + step >= len(records)
             yield some, following if last else some[-1].offset + 1
+
+
+def _nothing(extent: Extent) -> str:
+    if extent.expired:
+        return f"{extent.name} keeps nothing of that time any more: it has been deleted by the topic's retention"
+    return f"{extent.name} has no message of that time: there is nothing to copy"
 
 
 def _size(extent: Extent) -> int:

@@ -46,7 +46,9 @@ class KafkaSource:
         finally:
             receiver.close()
         spans = {n: (max(m.low, begins.get(n, m.low)), min(m.high, ends.get(n, m.high))) for n, m in marks.items()}
-        return Extent(name, self._site, spans)
+        # Where a partition's first record is one of that time, those deleted before it may have been so, too.
+        expired = since is not None and any(m.low > 0 and spans[n][0] == m.low for n, m in marks.items())
+        return Extent(name, self._site, spans, expired)
 
     def read(self, extent: Extent, partition: int, begin: int) -> Iterator[tuple[Sequence[Copied], int]]:
         topic, end = extent.site.prefix + extent.name, extent.spans[partition][1]
@@ -174,7 +176,7 @@ def _left_to_the_commit(topic: str, reason: str) -> None:
     """The transaction's commit fails for it."""
 
 
-def refuse_unsafe(target: Site, *, env: str, production: Site | None, source: Site) -> None:
+def refuse_unsafe(target: Site, *, env: str, production: Site, source: Site) -> None:
     """Raises ReplayRefused for a target that is production, by name or by where it lies, or the source itself."""
     if env == "prod":
         raise ReplayRefused(

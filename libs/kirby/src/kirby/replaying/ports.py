@@ -32,11 +32,15 @@ class Copied(NamedTuple):
 
 @dataclass(frozen=True)
 class Extent:
-    """What is to be copied of a topic: offsets [begin, end) per partition, frozen. `name` is without prefix."""
+    """What is to be copied of a topic: offsets [begin, end) per partition, frozen. `name` is without prefix.
+
+    `expired`: of the time that was asked for, older messages have been deleted by the topic's retention.
+    """
 
     name: str
     site: Site
     spans: Mapping[int, tuple[int, int]]
+    expired: bool = False
 
 
 class Source(Protocol):

@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.types import Uuid
 
 from kirby_common import failpoints
 from kirby_common.ledger import attempts, contexts, places
@@ -53,12 +56,23 @@ async def change_of_rules(
         await session.flush()
         after = await contexts.fingerprints(session)
         touched = [context_id for context_id, digest in after.items() if before.get(context_id) != digest]
-        # Launches lock contexts before runs: so does this, or the two could wait for each other.
-        await places.lock_contexts(session, touched)
+        await _lock(session, touched, now)
         for context in await contexts.load(session, touched):
             change.too_late += await rejudge(session, context, author=author, now=now, offers_prefix=offers_prefix)
         await session.execute(text("UPDATE rules_gate SET rev = rev + 1"))
         await failpoints.hit("rules.before_commit")
+
+
+async def _lock(tx: Tx, touched: Sequence[UUID], now: datetime) -> None:
+    """All that may change, in the order in which launches, reports and beats take it: contexts, runs, attempts.
+
+    Context by context they would be taken in another one, and a change and a beat could wait for each other.
+    """
+    await places.lock_contexts(tx, touched)
+    mine = runs.c.context_id == func.any(bindparam("contexts", list(touched), type_=ARRAY(Uuid)))
+    locked = await tx.execute(select(runs.c.id).where(mine, *_ahead(now)).order_by(runs.c.id).with_for_update())
+    of_these = attempts.attempts.c.run_id == func.any(bindparam("runs", list(locked.scalars()), type_=ARRAY(Uuid)))
+    await attempts.lock(tx, of_these & attempts.attempts.c.open)
 
 
 async def rejudge(
@@ -158,18 +172,17 @@ def _frozen(context: ContextView) -> dict[str, Any]:
 
 
 async def _future_rows(tx: Tx, context: ContextView, now: datetime) -> Sequence[RunRow]:
-    statement = (
-        select(runs)
-        .where(
-            runs.c.context_id == context.id,
-            runs.c.kind == "schedule",
-            runs.c.fire_at > now,
-            runs.c.status.in_([Status.PENDING, Status.CLAIMED, Status.SKIPPED, *STARTED]),
-        )
-        .order_by(runs.c.id)
-        .with_for_update()
+    mine = select(runs).where(runs.c.context_id == context.id, *_ahead(now))
+    return (await tx.execute(mine.order_by(runs.c.id).with_for_update())).all()
+
+
+def _ahead(now: datetime) -> Sequence[ColumnElement[bool]]:
+    """Scheduled runs that a change of rules may concern."""
+    return (
+        runs.c.kind == "schedule",
+        runs.c.fire_at > now,
+        runs.c.status.in_([Status.PENDING, Status.CLAIMED, Status.SKIPPED, *STARTED]),
     )
-    return (await tx.execute(statement)).all()
 
 
 async def _move(tx: Tx, context: ContextView, *, horizon: datetime | None, next_due_at: datetime | None) -> None:

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from kirby.shadowing import names
 from kirby_common import assertions
-from kirby_common.ledger import contexts, outbox
+from kirby_common.ledger import contexts, outbox, shadows
 from kirby_common.ledger.attempts import attempts
 from kirby_common.ledger.contexts import ContextView
 from kirby_common.ledger.locks import locks
@@ -143,6 +144,9 @@ def _grant(
     policies = Policies.model_validate(run.policies)
     daemon = context.type == "daemon"
     variables = {**configured, **run.variables}
+    if run.kind != shadows.KIND:
+        # As any of Kirby's own names nobody else may set it: a live script would write beside what is live.
+        variables.pop(names.VARIABLE, None)
     grace = policies.grace or (_DAEMON_GRACE if daemon else _SCHEDULED_GRACE)
     due = max(run.fire_at, run.startable_at or run.fire_at)
     claims = {

@@ -6,13 +6,13 @@ from typing import Any
 
 from kirby_common.ledger import places
 from kirby_common.ledger.admission import Answer, Room, Skip, Wait, Yes
-from kirby_common.ledger.attempts import attempts
+from kirby_common.ledger.attempts import attempts, lock
 from kirby_common.ledger.materialise import database_now
 from kirby_common.ledger.runs import RunRow, runs, transition_locked
 from kirby_common.ledger.transitions import Status
 from kirby_common.ledger.waiting import give_up, park
 from kirby_common.worker_protocol import LaunchDecision, RunRef
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _TOLERANCE = timedelta(milliseconds=5)
@@ -72,7 +72,7 @@ async def _admit(tx: AsyncConnection, admitted: Sequence[RunRow], *, now: dateti
         tx, admitted, Status.LAUNCHING, attempt=runs.c.attempt + 1, reason=None, waits_for=None, let_go_at=None
     )
     if launched:
-        await _lock_attempts(tx, launched)
+        await lock(tx, attempts.c.run_id.in_([run.id for run in launched]))
         await tx.execute(
             update(attempts)
             .where(attempts.c.run_id == runs.c.id, attempts.c.grant_no == runs.c.grant_no)
@@ -80,14 +80,6 @@ async def _admit(tx: AsyncConnection, admitted: Sequence[RunRow], *, now: dateti
             .values(attempt=runs.c.attempt, status="LAUNCHING", launching_at=now)
         )
     return launched
-
-
-async def _lock_attempts(tx: AsyncConnection, launched: Sequence[RunRow]) -> None:
-    """In the order in which a beat takes them."""
-    mine = attempts.c.run_id.in_([run.id for run in launched])
-    await tx.execute(
-        select(attempts.c.run_id).where(mine).order_by(attempts.c.run_id, attempts.c.grant_no).with_for_update()
-    )
 
 
 async def _refuse(

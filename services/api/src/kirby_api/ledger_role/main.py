@@ -57,7 +57,13 @@ async def serve(stop: asyncio.Event, *, settings: ApiSettings, host: str, port: 
         )
         recorder = Recorder(engine, KafkaTail(settings), holder=uuid4())
         states = StateRecorder(engine, state_logs, latest_topics)
-        lineage = LineageRecorder(engine, KafkaTail(settings), holder=uuid4(), keep=settings.kirby_lineage_retention)
+        lineage = LineageRecorder(
+            engine,
+            KafkaTail(settings),
+            holder=uuid4(),
+            keep=settings.kirby_lineage_retention,
+            keep_processes=max(settings.kirby_lineage_retention, settings.kirby_run_retention),
+        )
         sending = _openlineage(settings, engine, http)
         watchman = Watchman(engine, relay, lease=settings.kirby_lease, grace=settings.kirby_alert_grace)
         others = {} if sending is None else {"openlineage": sending.run()}

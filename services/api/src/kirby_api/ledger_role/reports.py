@@ -45,10 +45,7 @@ async def _lock(tx: AsyncConnection, reports: Sequence[Report]) -> None:
     """All that the reports touch, in the one order: runs by id, then attempts by id, as a beat takes them."""
     ids = {report.run_id for report in reports}
     await tx.execute(select(runs.c.id).where(runs.c.id.in_(ids)).order_by(runs.c.id).with_for_update())
-    of_these = attempts.c.run_id.in_(ids)
-    await tx.execute(
-        select(attempts.c.run_id).where(of_these).order_by(attempts.c.run_id, attempts.c.grant_no).with_for_update()
-    )
+    await ledger_attempts.lock(tx, attempts.c.run_id.in_(ids))
 
 
 async def _one(

@@ -1,5 +1,6 @@
 """Finding messages by their headers, where the sums of the processes say to look."""
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from kirby import lineage
 from kirby_common.ports import Record
 
 from kirby_api.logs.ports import Bounds
-from kirby_api.messages.ports import Messages
+from kirby_api.messages.ports import Messages, Partition
 
 SLACK_MS = 5000
 """How much later than it was sent a message may lie behind others of the topic: a repeated delivery, another clock."""
@@ -46,11 +47,15 @@ class Wanted:
 
 @dataclass
 class Looked:
-    """What was found, and how many records were looked at."""
+    """What was found, and how many records were looked at.
+
+    `expired`: not all that was sent is there, and the topic does not begin at its beginning any more.
+    """
 
     found: list[Record]
     records: int = 0
     all: bool = True
+    expired: bool = False
 
 
 def wanted_of(span: Any, offset: int) -> Wanted:
@@ -64,23 +69,50 @@ def wanted_in(span: Any, trace: bytes, *, since_ms: int) -> Wanted:
 
 
 async def look(messages: Messages, wanted: Wanted, *, most: int = MOST_LOOKED_AT) -> Looked:
-    """Reads where they lie. Raises `BusUnavailable`."""
+    """Reads where they lie, and only if some are missing there a little further. Raises `BusUnavailable`."""
     bounds = await messages.bounds([wanted.topic])
     starts = await messages.offsets_at(dict.fromkeys(bounds, wanted.since_ms))
-    ends = await messages.offsets_at(dict.fromkeys(bounds, wanted.until_ms + SLACK_MS))
-    spans = {p: Bounds(starts[p], ends.get(p, span.end)) for p, span in bounds.items() if p in starts}
-    looked, left = Looked([]), wanted.count
-    async with aclosing(messages.find(spans, wanted.covers)) as finding:
-        async for count, matches in finding:
-            looked.records += count
-            left -= len(matches)
-            looked.found += [record for record in matches if wanted.is_it(record.headers[lineage.HEADER])]
-            if left <= 0:
-                break
-            if looked.records >= most:
-                looked.all = False
-                break
+    first, looking = starts, _Looking(messages, wanted, most)
+    for until_ms in (wanted.until_ms + 1, wanted.until_ms + SLACK_MS):
+        ends = await messages.offsets_at(dict.fromkeys(bounds, until_ms))
+        spans = {p: Bounds(starts[p], ends.get(p, bounds[p].end)) for p in starts}
+        if await looking.over(spans):
+            break
+        starts = {p: max(starts[p], span.end) for p, span in spans.items()}
+    looked = looking.looked
+    looked.expired = looking.left > 0 and looked.all and any(_lost_some(bounds[p], first.get(p)) for p in bounds)
     return looked
+
+
+class _Looking:
+    """A search over several stretches."""
+
+    def __init__(self, messages: Messages, wanted: Wanted, most: int) -> None:
+        self.looked = Looked([])
+        self.left = wanted.count
+        self._messages = messages
+        self._wanted = wanted
+        self._most = most
+
+    async def over(self, spans: Mapping[Partition, Bounds]) -> bool:
+        """Whether there is nothing more to be looked for."""
+        looked, is_it = self.looked, self._wanted.is_it
+        async with aclosing(self._messages.find(spans, self._wanted.covers)) as finding:
+            async for count, matches in finding:
+                looked.records += count
+                self.left -= len(matches)
+                looked.found += [record for record in matches if is_it(record.headers[lineage.HEADER])]
+                if self.left <= 0:
+                    return True
+                if looked.records >= self._most:
+                    looked.all = False
+                    return True
+        return False
+
+
+def _lost_some(kept: Bounds, start: int | None) -> bool:
+    """Whether records at `start` or after it (None: there are none) may have been deleted by the retention."""
+    return kept.begin > 0 and (kept.begin == kept.end if start is None else start <= kept.begin)
 
 
 def _wanted(span: Any, *, hop: bytes | None, trace: bytes | None, since_ms: int | None = None) -> Wanted:

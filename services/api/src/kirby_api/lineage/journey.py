@@ -32,6 +32,7 @@ class Traveller:
     messages: Messages
     seen: Sight
     more: bool = False
+    expired: bool = False
     _followed: int = 0
     _looked: int = 0
 
@@ -55,6 +56,7 @@ class Traveller:
             hops=hops,
             touched=touched,
             more=self.more,
+            expired=self.expired,
         )
 
     async def _back(self, record: Record, known: lineage.Lineage) -> list[Hop]:
@@ -210,6 +212,7 @@ class Traveller:
         looked = await look(self.messages, wanted, most=left)
         self._looked += looked.records
         self.more = self.more or not looked.all
+        self.expired = self.expired or looked.expired
         return [
             Touch(
                 **by,

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import structlog
 from kirby_common import failpoints
-from kirby_common.ledger.tables import LineageEdge, LineageJoin, LineageProcess, LineageSpan, RecorderOffset
+from kirby_common.ledger.tables import LineageEdge, LineageJoin, LineageProcess, LineageSpan, RecorderOffset, Run
+from kirby_common.ledger.transitions import STARTED
 from kirby_common.ports import Record, Start, Tail
 from kirby_common.topics import LINEAGE
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, String, Table, cast, delete, exists, func, insert, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -30,7 +31,10 @@ _PRUNE_EVERY = timedelta(hours=1)
 
 
 class LineageRecorder:
-    """`keep`: how long it is known what was made from what; where a message comes from stands in the message itself."""
+    """`keep`: how long it is known what was made from what; where a message comes from stands in the message itself.
+
+    There processes have only an id: who they were is known for `keep_processes`, or as long as something names them.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class LineageRecorder:
         *,
         holder: UUID,
         keep: timedelta,
+        keep_processes: timedelta,
         topic: str = LINEAGE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -46,6 +51,7 @@ class LineageRecorder:
         self._tail = tail
         self._holder = holder
         self._keep = keep
+        self._keep_processes = keep_processes
         self._topic = topic
         self._now = now
         self._pruned_at = LONG_AGO
@@ -94,6 +100,14 @@ class LineageRecorder:
             await tx.execute(delete(_spans).where(_spans.c.until_ms < oldest_ms))
             await tx.execute(delete(_joins).where(_joins.c.at_ms < oldest_ms))
             await tx.execute(delete(_edges).where(_edges.c.last_seen < now - self._keep))
+            await tx.execute(delete(_processes).where(_processes.c.at < now - self._keep_processes, *_not_in_use()))
+
+
+def _not_in_use() -> Sequence[ColumnElement[bool]]:
+    """No span or join names the process, and its run is over: one that still runs is announced no second time."""
+    running = select(cast(Run.id, String)).where(Run.status.in_(STARTED))
+    named = [exists().where(table.c.process == _processes.c.process) for table in (_spans, _joins)]
+    return [_processes.c.run_id.not_in(running), *(~one for one in named)]
 
 
 async def take(tx: AsyncConnection, records: Sequence[Record]) -> None:

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Maker(BaseModel):
-    """Who made something. `known` is false for a process that has announced itself to another suite, or to none;
-    `hidden` is true, and nothing else is told, where the caller may not read.
+    """Who made something. `known` is false for a process that has announced itself to another suite, to none, or so
+    long ago that its run is forgotten; `hidden` is true, and nothing else is told, where the caller may not read.
     """
 
     process: str | None = Field(description="the process id, in hexadecimal")
@@ -80,7 +80,8 @@ class Touch(Maker):
 class Journey(BaseModel):
     """A message's way: `hops` from its sources to it, oldest first, and what it `touched` since.
 
-    `dropped` counts older hops, which are not in its header any more. `more`: not all was looked at.
+    `dropped` counts older hops, which are not in its header any more. `more`: not all was looked at. `expired`: some of
+    what was made from it, or from that in its turn, has been deleted by its topic's retention.
     """
 
     topic: str
@@ -96,3 +97,4 @@ class Journey(BaseModel):
     hops: list[Hop]
     touched: list[Touch]
     more: bool = False
+    expired: bool = False

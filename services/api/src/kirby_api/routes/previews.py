@@ -60,6 +60,7 @@ class ExceptionQuestion(NewException):
     "/schedules/preview", name="preview_schedule", tags=["schedules"], summary="The next due times of a schedule"
 )
 async def preview_schedule(form: Question, parts: Parts, caller: Reader) -> Due:
+    """Runs of a context with the policy `jitter` start up to so much later than they are due."""
     start = form.from_ or parts.clock.now()
     spec = checked(form.spec(), now=start)
     return Due(due=list(preview(spec, start=start, n=form.n)))

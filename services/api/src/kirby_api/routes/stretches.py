@@ -35,12 +35,15 @@ class Stretch(BaseModel):
 
 
 class TopicExtent(BaseModel):
-    """`cluster` and `prefix` say where the topic lies: two environments with the same ones are one place."""
+    """`cluster` and `prefix` say where the topic lies: two environments with the same ones are one place. `expired`:
+    older messages of the time that was asked for have been deleted by the topic's retention.
+    """
 
     topic: str
     prefix: str
     cluster: str
     partitions: list[Stretch]
+    expired: bool = False
 
 
 class RawRecord(BaseModel):
@@ -67,7 +70,8 @@ async def get_topic_extent(
     """From the first message at or after `since` until before the first at or after `until`."""
     ref = await _ref(parts, name, env, caller)
     try:
-        spans = await reading.spans_of(parts.messages, ref, since=since)
+        kept = await reading.spans_of(parts.messages, ref)
+        spans = kept if since is None else await reading.spans_of(parts.messages, ref, since=since)
         ends = {} if until is None else await reading.spans_of(parts.messages, ref, since=until)
         cluster = await parts.groups_of(None).cluster()
     except BusUnavailable as error:
@@ -78,7 +82,10 @@ async def get_topic_extent(
         )
         for place, span in sorted(spans.items())
     ]
-    return TopicExtent(topic=ref.topic, prefix=ref.topic.removesuffix(name), cluster=cluster, partitions=partitions)
+    # Where the first message that is kept is one of that time, those deleted before it may have been so, too.
+    expired = since is not None and any(span.begin == kept[place].begin > 0 for place, span in spans.items())
+    prefix = ref.topic.removesuffix(name)
+    return TopicExtent(topic=ref.topic, prefix=prefix, cluster=cluster, partitions=partitions, expired=expired)
 
 
 @router.get("/data/topics/{name}/records", summary="Records of a partition as they are")

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from kirby_common.ledger import contexts
 from kirby_common.ledger.contexts import ContextView
+from kirby_common.ledger.ids import run_id, schedule_key
 from kirby_common.ledger.judge import ahead
+from kirby_common.ledger.runs import jittered
 from kirby_common.ledger.tables import ScheduleException
 from kirby_common.ledger.transitions import Status
 from kirby_common.ledger.windows import now_or_next
@@ -27,6 +29,7 @@ _TICK = timedelta(microseconds=1)
 
 class Foreseen(BaseModel):
     at: datetime
+    fire_at: datetime = Field(description="when it is to start: with jitter, somewhat after it is due")
     job: str
     env: str
     outcome: Literal["runs", "added", "skipped"] = Field(description="added: only due because of an exception's cron")
@@ -72,10 +75,12 @@ def _merged(covered: Sequence[ContextView], start: datetime, n: int, made: UUID)
 
 
 def _of_context(context: ContextView, start: datetime, made: UUID) -> Iterator[Foreseen]:
+    jitter = context.policies.jitter
     for j in ahead(context.rules, after=start):
         kept: Literal["runs", "added"] = "runs" if j.window is None else "added"
         window = None if j.window is None else UUID(j.window)
         yield Foreseen(
-            at=j.due_at, job=context.job, env=context.env, outcome="skipped" if j.status is Status.SKIPPED else kept,
+            at=j.due_at, fire_at=jittered(j.due_at, run_id(context.id, "schedule", schedule_key(j.due_at)), jitter),
+            job=context.job, env=context.env, outcome="skipped" if j.status is Status.SKIPPED else kept,
             exception=None if window == made else window, this=window == made, reason=j.reason,
         )  # fmt: skip

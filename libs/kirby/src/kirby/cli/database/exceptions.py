@@ -124,6 +124,7 @@ def preview(
         return print_json(answer)
     columns: Sequence[Column] = [
         ("DUE", "at"),
+        *([("STARTS", "fire_at")] if any(due["fire_at"] != due["at"] for due in answer["due"]) else []),
         ("JOB", lambda due: f"{due['job']}@{due['env']}"),
         ("WHAT", "outcome"),
         ("BY", lambda due: "this exception" if due["this"] else (due["exception"] or "")[:8]),

@@ -88,7 +88,7 @@ def preview(
     home: Home = None,
     output: Output = "table",
 ) -> None:
-    """Print the next due times of an expression, or of a schedule that is known by its name."""
+    """Print the next due times of an expression. A job with the policy `jitter` starts up to so much later."""
     with connect(home) as client:
         body = timing(expr, every=every, at=at, tz=tz, dst=dst)
         answer = client.post("/schedules/preview", body | given({"from": _instant(start, tz), "n": n}))
