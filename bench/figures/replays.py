@@ -12,7 +12,7 @@ import uuid
 
 from kirby import transport
 from kirby._confluent import Confluent
-from kirby.replaying.copying import replay
+from kirby.replaying.copying import Tally, replay
 from kirby.replaying.kafka import KafkaSource, KafkaTarget
 from kirby.transport import BEGINNING, END, Position, Transport
 
@@ -23,7 +23,7 @@ MESSAGES = 200_000
 SIZE = 200
 LIVE_PER_S = 100
 LIVE_S = 15.0
-THROTTLE = 2_000
+THROTTLE = 10_000
 _PARTITIONS = 4
 
 
@@ -92,7 +92,7 @@ def _live(way: Transport, beside: list[str] | None) -> list[float]:
     receiver = way.receiver(group=None)
     receiver.assign([Position(topic, 0, END)])
     receiver.poll(1, 1.0)
-    disturber = None if beside is None else subprocess.Popen(beside, cwd=ROOT)
+    disturber = None if beside is None else _started(beside)
     sending = threading.Thread(target=_send_live, args=(way, topic))
     sending.start()
     lags: list[float] = []
@@ -105,6 +105,15 @@ def _live(way: Transport, beside: list[str] | None) -> list[float]:
         disturber.wait()
     receiver.close()
     return lags[LIVE_PER_S:]
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    """The other process, once it copies: what its start costs is no matter of the throttle."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        raise RuntimeError("the replay that was to disturb has ended")
+    return process
 
 
 def _send_live(way: Transport, topic: str) -> None:
@@ -130,9 +139,17 @@ def _failed(topic: str, reason: str) -> None:
 
 def _disturb(servers: str, topic: str) -> None:
     way = Confluent(servers)
+    began = False
+
+    def told(tally: Tally) -> None:
+        nonlocal began
+        if tally.copied and not began:
+            began = True
+            print("copies", flush=True)
+
     while True:
         target = KafkaTarget(way, prefix="slow.", origin="prod", again=True)
-        replay(KafkaSource(way), target, [topic], since=None, until=None, rate=THROTTLE, told=lambda tally: None)
+        replay(KafkaSource(way), target, [topic], since=None, until=None, rate=THROTTLE, told=told)
         target.close()
 
 
