@@ -1,4 +1,8 @@
-"""Reports to the ledger: kept until they are answered, in order, many in one request."""
+"""Reports to the ledger: kept until they are answered, in order, many in one request.
+
+As long as a request of them is written down, beats for the same attempts wait. So after one that was not answered the
+next has half as many, down to one, and twice as many after an answer: what has piled up at a slow ledger gets less.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -71,10 +75,10 @@ class Reporter:
 
     async def run(self) -> None:
         """Sends what is waiting, for ever; outlives an absent endpoint."""
-        wait = _FIRST_WAIT_S
+        wait, at_once = _FIRST_WAIT_S, _AT_ONCE
         while True:
             await self._more.wait()
-            batch = self._waiting[:_AT_ONCE]
+            batch = self._waiting[:at_once]
             await _hit_each("worker.telling", batch)
             now = self._clock.boot()
             try:
@@ -82,10 +86,10 @@ class Reporter:
             except Unavailable as error:
                 log.warning("report.unanswered", reports=len(batch), reason=str(error))
                 await asyncio.sleep(wait)
-                wait = min(wait * 2, _LONGEST_WAIT_S)
+                wait, at_once = min(wait * 2, _LONGEST_WAIT_S), max(1, len(batch) // 2)
                 continue
             await _hit_each("worker.told", batch)
-            wait = _FIRST_WAIT_S
+            wait, at_once = _FIRST_WAIT_S, min(at_once * 2, _AT_ONCE)
             del self._waiting[: len(batch)]
             if not self._waiting:
                 self._more.clear()
