@@ -40,7 +40,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Several processes share the work (pytest-xdist). What takes longest goes first, so that none is left alone with it.
 _ORDER = ("tests/e2e", "tests/chaos", "tests/integration", "tests/contract", "tests/unit")
-# A module stays together; end-to-end modules stay together with all that use the same running suite.
+# A module stays together; end-to-end modules stay together with all that use the same running suite. And what kills
+# processes under a short lease is never beside another of its kind: both would be short of processor time.
 _WITH_COMPOSED = ("test_deploy_runs.py", "test_nginx.py", "test_ui_subpath.py")
 _WITH_THEIR_OWN = (
     "test_deploy_files.py",
@@ -72,6 +73,8 @@ def _place(nodeid: str) -> int:
 def _group(nodeid: str) -> str:
     module = nodeid.partition("::")[0]
     folder, _, name = module.rpartition("/")
+    if folder == "tests/chaos":
+        return folder
     if folder != "tests/e2e" or name in _WITH_THEIR_OWN:
         return module
     return "tests/e2e, composed" if name in _WITH_COMPOSED else "tests/e2e, suite"

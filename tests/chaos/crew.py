@@ -26,7 +26,7 @@ from tests.eventually import eventually
 from tests.integration.ledger.world import World
 from tests.service_process import ServiceProcess
 
-LEASE = "2s"
+LEASE = "4s"
 
 
 @dataclass(frozen=True)
